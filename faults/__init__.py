@@ -1,0 +1,1 @@
+"""How to break things: one small file a fault, each with its undo."""

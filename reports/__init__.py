@@ -1,0 +1,1 @@
+"""How it held up: reads a run directory and judges it; needs no Docker, Locust or Toxiproxy."""

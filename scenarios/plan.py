@@ -1,0 +1,114 @@
+"""The plan: a scenario worked out to absolute steps. Pure, printable, made before anything starts."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from faults.base import Fault
+
+Arrivals = Literal["poisson", "constant"]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpan:
+    """One phase, in seconds from the start of the load."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class RatePoint:
+    """The offered rate is linear between points; two points at one time are a step."""
+
+    t: float  # seconds from the start of the load
+    rate: float  # requests/s
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Arrivals by a schedule that does not wait for answers."""
+
+    index: int
+    mix: dict[str, float]  # operation -> weight
+    profile: tuple[RatePoint, ...]
+    arrivals: Arrivals
+    start: float
+    end: float
+    tenant: str = ""
+    deadline: float | None = None  # seconds; None: each operation's own
+    kind: Literal["open"] = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedStream:
+    """A number of users who each wait for an answer before they ask again."""
+
+    index: int
+    mix: dict[str, float]
+    users: int
+    spawn_rate: float  # users/s
+    think: float  # seconds between an answer and the next request
+    start: float
+    end: float
+    tenant: str = ""
+    deadline: float | None = None
+    kind: Literal["closed"] = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class LocustfileStream:
+    """Somebody's own Locust users, run unchanged (closed loop)."""
+
+    index: int
+    path: str  # absolute
+    users: int
+    spawn_rate: float
+    start: float
+    end: float
+    names: tuple[str, ...] = ()  # request names are known only when it runs
+    kind: Literal["locustfile"] = "locustfile"
+
+
+Stream = OpenStream | ClosedStream | LocustfileStream
+
+
+@dataclass(frozen=True, slots=True)
+class FaultStep:
+    """One fault with its absolute times, in seconds from the start of the load."""
+
+    index: int
+    at: float
+    until: float
+    phase: str
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a run will do."""
+
+    name: str
+    about: str
+    teaches: str
+    path: str
+    source: str  # the scenario's text, as written
+    target: str
+    variant: str
+    seed: int
+    phases: tuple[PhaseSpan, ...]
+    streams: tuple[Stream, ...]
+    faults: tuple[FaultStep, ...]
+    expectations: tuple[str, ...]  # as written; reports parses them again
+    control: str | None  # variant of the control run
+    max_users: int  # bound of the pool of Locust users
+    target_facts: dict[str, Any] = field(default_factory=dict)  # nodes, edges, links, operations: names for the report
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first phase's start to the last one's end."""
+        return self.phases[-1].end
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the plan as plain JSON types, for `run.json` and `squall plan --json`."""
+        raise NotImplementedError

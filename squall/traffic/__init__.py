@@ -1,0 +1,1 @@
+"""The traffic subprocess: the only place where Locust is imported."""
