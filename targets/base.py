@@ -5,7 +5,7 @@ what `TargetSpec.up` yields. A fault names the capability protocol that it needs
 plan before anything starts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,14 +244,19 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a target is given to stand on."""
+    """What a target is given to stand on.
+
+    `emit` takes an event of docs/run-directory.md without its `t`, such as
+    `{"kind": "node", "node": "orders-1", "state": "exited", "detail": "signal 11"}`.
+    """
 
     run_id: str
     workspace: Path  # an empty folder for its files; removed after the run
     journal: Journal
     origin: float  # time.monotonic() at the run's start: zero of the run's clock
     environment: Mapping[str, str]  # must be passed to every process: it marks them as this run's
-    hurry: Any = None  # an object whose `is_set()` says that the second Ctrl-C came: skip graces
+    hurry: Callable[[], bool] = lambda: False  # true once the second Ctrl-C came: skip graces
+    emit: Callable[[Mapping[str, Any]], None] = lambda _event: None
 
 
 @dataclass(frozen=True, slots=True)
