@@ -232,6 +232,15 @@ class Target(Protocol):
     def log_sources(self) -> Sequence[LogSource]:
         """Return the files to collect; stable while the target is up."""
 
+    def parse_attempt(self, line: str) -> Mapping[str, Any] | None:
+        """Turn a line of an `envoy_attempts` source into a row of `reports.schema.ATTEMPTS` on the run's clock.
+
+        None for a line of no interest, such as a canary's; `ValueError` for a damaged one.
+        """
+
+    def parse_ejection(self, line: str) -> Mapping[str, Any] | None:
+        """Turn a line of an `envoy_ejections` source into `{"t", "edge", "from", "to"}` of a breaker event."""
+
     def processes(self) -> Sequence[Process]:
         """Return the processes that run now."""
 

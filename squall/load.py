@@ -1,0 +1,115 @@
+"""Driving the traffic subprocess from the harness: start, go, listen, end."""
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+from anyio.streams.text import TextReceiveStream
+
+from squall.exits import Exit
+from squall.rundir import Emit
+
+READY_WITHIN = 60.0  # seconds; Locust's imports on a busy machine
+END_WITHIN = 10.0  # seconds
+
+
+class TrafficError(Exception):
+    """The traffic subprocess could not do its work; `code` is its exit status."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass
+class Traffic:
+    """The traffic subprocess of one run."""
+
+    process: anyio.abc.Process
+    errors: Path
+    emit: Emit
+
+    async def ready(self) -> None:
+        """Return when it has imported what it needs and waits for the start."""
+        with anyio.move_on_after(READY_WITHIN):
+            async for line in self._lines():
+                if line.get("ready"):
+                    return
+        raise self._failure("did not get ready")
+
+    async def go(self, load_start: float) -> None:
+        """Let the load begin at `load_start` on the run's clock."""
+        assert self.process.stdin is not None
+        await self.process.stdin.send(json.dumps({"start": load_start}).encode() + b"\n")
+
+    async def finished(self) -> Mapping[str, Any]:
+        """Pass on its reports until it has finished; returns its last one."""
+        async for line in self._lines():
+            if line.get("finished"):
+                return line
+            self.emit({"kind": "generator", **line})
+        raise self._failure("ended before the load did")
+
+    async def _lines(self) -> AsyncIterator[Mapping[str, Any]]:
+        assert self.process.stdout is not None
+        rest = ""
+        async for text in TextReceiveStream(self.process.stdout):
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                yield json.loads(line)
+
+    def _failure(self, what: str) -> TrafficError:
+        said = self.errors.read_text(errors="replace").strip()
+        return TrafficError(f"the traffic subprocess {what}\n{said}".strip(), self.process.returncode)
+
+
+@asynccontextmanager
+async def traffic(spec_path: Path, environment: Mapping[str, str], emit: Emit) -> AsyncIterator[Traffic]:
+    """Start the traffic subprocess; on exit it is ended, and its rows are on disk."""
+    errors = spec_path.with_suffix(".stderr")
+    with errors.open("wb") as stderr:
+        process = await anyio.open_process(
+            [sys.executable, "-m", "squall.traffic.generate", str(spec_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    try:
+        yield Traffic(process, errors, emit)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end(process)
+
+
+async def _end(process: anyio.abc.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    with anyio.move_on_after(END_WITHIN) as scope:
+        await process.wait()
+    if scope.cancelled_caught:
+        process.kill()
+        await process.wait()
+    await process.aclose()
+
+
+def check_locustfile(path: Path) -> None:
+    """Load a locustfile in a process of its own, as the run would.
+
+    Raises
+    ------
+    TrafficError
+        With the locustfile's traceback, when it does not load.
+    """
+    command = [sys.executable, "-m", "squall.traffic.generate", "--check", str(path)]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False, timeout=READY_WITHIN)
+    if tried.returncode != Exit.PASS:
+        raise TrafficError(tried.stderr.strip() or f"{path} does not load", tried.returncode)

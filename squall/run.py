@@ -1,0 +1,223 @@
+"""One run: bring the target up, drive traffic, break things on schedule, undo, take it down.
+
+Only this module touches the world. Its result is a run directory; judging and rendering read that and nothing else.
+"""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from scenarios.plan import FaultStep, Plan
+from squall import header as headers
+from squall.canaries import Watch
+from squall.clock import RunClock
+from squall.collect import Collector
+from squall.guardian import KILL_WITHIN, Guardian
+from squall.journal import still_open
+from squall.load import Traffic, traffic
+from squall.marks import end_all, environment, start_ticks
+from squall.registry import Entry
+from squall.rundir import Emit, Recorder, create
+from squall.sampler import sample_harness, sample_metrics, sample_processes
+from squall.trafficspec import write_spec
+from targets.base import Bench, Target, TargetError, TargetSpec
+
+LEAD = 0.3  # seconds between the order to start and the first due time
+GUARD_EVERY = 0.5  # seconds between two looks at the guardian
+
+
+class RunFailure(Exception):
+    """The run could not go on; what happened until then is in its directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one run is made of, besides its plan."""
+
+    directory: Path
+    role: str  # "main" or "control"
+    spec: TargetSpec
+    hurry: Callable[[], bool]
+    watchers: tuple[Emit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What the parts of a run share while it goes."""
+
+    plan: Plan
+    clock: RunClock
+    recorder: Recorder
+    target: Target
+    load_start: float
+
+
+async def conduct(plan: Plan, order: Order) -> tuple[str, ...]:
+    """Do one run from bring-up to nothing left.
+
+    Returns
+    -------
+    tuple of str
+        What could not be undone, in words; empty when nothing was left behind.
+
+    Raises
+    ------
+    TargetError
+        The target did not come up.
+    TrafficError
+        The traffic subprocess failed.
+    RunFailure
+        The guardian was ended by somebody.
+    """
+    clock = RunClock.start()
+    run_id = headers.new_run_id(plan.name)
+    create(order.directory, headers.header(plan, clock, run_id, order.role))
+    entry = _entry(run_id, order.directory)
+    with Guardian(entry) as guardian, Recorder(order.directory, clock, order.watchers) as recorder:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_watch_guardian, guardian)
+                await _with_target(plan, order, recorder, _bench(entry, clock, recorder, order))
+                group.cancel_scope.cancel()
+            recorder.reason = "finished"
+        except anyio.get_cancelled_exc_class():
+            recorder.reason = "interrupted"
+            raise
+        finally:
+            recorder.not_undone = _settle(recorder, entry)
+    return tuple(recorder.not_undone)
+
+
+def _entry(run_id: str, directory: Path) -> Entry:
+    workspace = Path(tempfile.mkdtemp(prefix=f"squall-{run_id}-"))
+    workspace.chmod(0o755)  # PostgreSQL runs as another user when the harness is root
+    ticks = start_ticks(os.getpid())
+    assert ticks is not None
+    journal = str(directory.absolute() / "undo.journal")
+    return Entry(run_id, "run", os.getpid(), ticks, str(directory.absolute()), str(workspace), journal)
+
+
+def _bench(entry: Entry, clock: RunClock, recorder: Recorder, order: Order) -> Bench:
+    return Bench(
+        run_id=entry.run_id,
+        workspace=Path(entry.workspace),
+        journal=recorder.journal,
+        origin=clock.mono_anchor,
+        environment=environment(entry.run_id),
+        hurry=order.hurry,
+        emit=recorder.emit,
+    )
+
+
+async def _watch_guardian(guardian: Guardian) -> None:
+    while guardian.is_watching():
+        await anyio.sleep(GUARD_EVERY)
+    raise RunFailure("the guardian was ended from outside: the run stops, because nothing would undo it if it died")
+
+
+async def _with_target(plan: Plan, order: Order, recorder: Recorder, bench: Bench) -> None:
+    recorder.emit({"kind": "mark", "name": "up_start"})
+    collector: Collector | None = None
+    try:
+        async with order.spec.up(bench, plan.variant) as target:
+            recorder.emit({"kind": "mark", "name": "target_ready"})
+            collector = Collector(tuple(target.log_sources()), target.parse_attempt, target.parse_ejection, recorder)
+            async with _sampling(target, recorder, collector):
+                await _with_traffic(plan, target, recorder, bench)
+            recorder.emit({"kind": "mark", "name": "down_start"})
+        recorder.emit({"kind": "mark", "name": "down_end"})
+    finally:
+        if collector is not None:
+            collector.drain()
+            collector.report_damage()
+
+
+@asynccontextmanager
+async def _sampling(target: Target, recorder: Recorder, collector: Collector) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as group:
+        group.start_soon(collector.follow)
+        group.start_soon(sample_processes, target, recorder)
+        group.start_soon(sample_metrics, target, recorder)
+        group.start_soon(sample_harness, recorder)
+        yield
+        group.cancel_scope.cancel()
+
+
+async def _with_traffic(plan: Plan, target: Target, recorder: Recorder, bench: Bench) -> None:
+    spec = write_spec(plan, target, recorder)
+    async with traffic(spec, bench.environment, recorder.emit) as generator:
+        await generator.ready()
+        stage = _Stage(plan, recorder.clock, recorder, target, recorder.clock.now() + LEAD)
+        await _under_load(stage, generator)
+    for name, value in (await target.observe()).items():
+        recorder.emit({"kind": "observation", "name": name, "value": value})
+    recorder.emit({"kind": "mark", "name": "settled"})
+
+
+async def _under_load(stage: _Stage, generator: Traffic) -> None:
+    stage.recorder.emit({"t": stage.load_start, "kind": "mark", "name": "load_start"})
+    await generator.go(stage.load_start)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_mark_phases, stage)
+        for step in stage.plan.faults:
+            group.start_soon(_perform, stage, step)
+        last = await generator.finished()
+        stage.recorder.emit({"kind": "mark", "name": "load_end", "rows": last.get("rows")})
+
+
+async def _mark_phases(stage: _Stage) -> None:
+    for phase in stage.plan.phases:
+        start, until = stage.load_start + phase.start, stage.load_start + phase.end
+        await stage.clock.sleep_until(start)
+        stage.recorder.emit({"t": start, "kind": "mark", "name": "phase", "phase": phase.name, "until": until})
+
+
+async def _perform(stage: _Stage, step: FaultStep) -> None:
+    """Apply one fault at its time and undo it at its time, with canaries before, during and after."""
+    say = partial(_say, stage.recorder, step)
+    async with Watch(step, stage.target, stage.clock, stage.recorder.emit) as watch:
+        await stage.clock.sleep_until(stage.load_start + step.at)
+        try:
+            say("asked")
+            watch.asked(stage.clock.now())
+            async with step.fault.apply(stage.target, stage.recorder.journal):
+                say("applied")
+                await stage.clock.sleep_until(stage.load_start + step.until)
+                say("undo_asked")
+                watch.undo_asked(stage.clock.now())
+            say("undone")
+        except* (TargetError, OSError) as errors:
+            say("failed", "; ".join(str(error) for error in errors.exceptions))
+            watch.undo_asked(stage.clock.now())
+
+
+def _say(recorder: Recorder, step: FaultStep, state: str, detail: str = "") -> None:
+    recorder.emit(
+        {
+            "kind": "fault",
+            "index": step.index,
+            "fault": step.fault.kind,
+            "where": step.fault.where,
+            "state": state,
+            "detail": detail,
+        }
+    )
+
+
+def _settle(recorder: Recorder, entry: Entry) -> list[str]:
+    """Make sure that nothing of the run is left, and strike what died with it; returns what is left, in words."""
+    left = end_all(entry.run_id, KILL_WITHIN)
+    stuck = [f"process {one.pid} ({one.command})" for one in left]
+    for undo in still_open(Path(entry.journal)):
+        if undo.dies_with_run and not left:
+            recorder.journal.strike(undo.number)
+        else:
+            stuck.append(f"{undo.action} {undo.args}")
+    return stuck
