@@ -9,9 +9,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import anyio
 from pydantic import BaseModel, ConfigDict
 
-from targets.base import Journal, Link, Target, TargetMap, Undo
+from targets.base import Journal, Link, Target, TargetError, TargetMap, Undo
+
+Level = Literal["network", "http", "node"]
+ProbeKind = Literal["ping", "download", "upload", "close", "http"]
+
+SMALLEST_DELAY = 0.020  # seconds; below it a canary cannot tell a fault from a busy machine
+PROBE_TIMEOUT = 1.0  # seconds that a canary waits, unless its fault says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,12 @@ class Calm:
     samples: int
 
 
-ProbeKind = Literal["ping", "download", "upload", "http"]
+class UndoError(TargetError):
+    """A fault was done and could not be taken back; its undo is still open in the journal."""
+
+    def __init__(self, undo: Undo, why: str) -> None:
+        super().__init__(f"could not undo: {undo.action} {dict(undo.args)}: {why}", "squall recover")
+        self.undo = undo
 
 
 class Fault(BaseModel):
@@ -50,18 +62,38 @@ class Fault(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     kind: ClassVar[str]
-    level: ClassVar[Literal["network", "http", "node"]]
-    needs: ClassVar[str]  # name of the capability protocol in targets.base
-    probe: ClassVar[ProbeKind] = "ping"
+    level: ClassVar[Level]
+    needs: ClassVar[str]  # name of the capability protocol in targets.base; "" for none
+    heals_itself: ClassVar[bool] = False  # the fault may be over before its undo is asked for
 
     @property
     def where(self) -> str:
         """The edge, link or node that it hurts, as written in the scenario."""
         raise NotImplementedError
 
+    @property
+    def probe(self) -> ProbeKind:
+        """The kind of canary that feels it."""
+        return "ping"
+
+    @property
+    def probe_bytes(self) -> int:
+        """Bytes that a download or upload canary moves."""
+        return 0
+
+    @property
+    def probe_timeout(self) -> float:
+        """Seconds after which a canary gives up."""
+        return PROBE_TIMEOUT
+
     def links(self, target_map: TargetMap) -> tuple[Link, ...]:
-        """Return the links at which the fault must be felt."""
+        """Return the links at which the fault must be felt; empty when the target has no such place."""
         raise NotImplementedError
+
+    def unfit(self, target_map: TargetMap) -> str:
+        """Return why this target cannot take the fault although it has the place and the capability; "" when it can."""
+        del target_map
+        return ""
 
     def share_felt(self) -> float:
         """Return the share of canaries that must feel it (V4), 0 to 1."""
@@ -76,7 +108,15 @@ class Fault(BaseModel):
         raise NotImplementedError
 
     def apply(self, target: Target, journal: Journal) -> AbstractAsyncContextManager[None]:
-        """Break on entry, undo on exit; the undo is in the journal before the deed."""
+        """Break on entry, undo on exit; the undo is in the journal before the deed.
+
+        Raises
+        ------
+        TargetError
+            The deed could not be done; what was done of it is undone.
+        UndoError
+            It could not be taken back, alone or in an ExceptionGroup with what ended the body.
+        """
         raise NotImplementedError
 
 
@@ -89,6 +129,45 @@ async def undoing(
     *,
     deadline: float,
 ) -> AsyncIterator[None]:
-    """Journal the undo, do the deed, and take it back within `deadline` seconds even when cancelled."""
-    raise NotImplementedError
-    yield
+    """Journal the undo, do the deed, and take it back within `deadline` seconds even when cancelled.
+
+    A deed that failed or was cut short is taken back too, so `back` must succeed when there is nothing to take back.
+    The deed has the same deadline, and a cancellation waits for it: half a request to a server is not undone by
+    the next one.
+    """
+    number = journal.open(undo)
+    try:
+        await _within(deadline, do)
+        yield
+    except BaseException as error:
+        await _take_back(undo, back, deadline, error)
+        journal.strike(number)
+        raise
+    await _take_back(undo, back, deadline, None)
+    journal.strike(number)
+
+
+async def _within(deadline: float, act: Callable[[], Awaitable[None]]) -> None:
+    try:
+        with anyio.fail_after(deadline, shield=True):
+            await act()
+    except TimeoutError as error:
+        raise TargetError(f"no answer within {deadline:g} s", "squall doctor") from error
+
+
+async def _take_back(
+    undo: Undo, back: Callable[[], Awaitable[None]], deadline: float, ended_by: BaseException | None
+) -> None:
+    try:
+        await _within(deadline, back)
+    except Exception as why:  # whatever the reason, the run must hear what is left behind
+        raise _joined(UndoError(undo, str(why) or repr(why)), ended_by) from why
+
+
+def _joined(failure: UndoError, ended_by: BaseException | None) -> Exception:
+    """Return the failed undo together with what ended the body; a cancellation becomes a note."""
+    if isinstance(ended_by, Exception):
+        return ExceptionGroup("a fault ended badly and could not be undone", [ended_by, failure])
+    if ended_by is not None:
+        failure.add_note(f"it was being undone because of {ended_by!r}")
+    return failure

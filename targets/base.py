@@ -90,7 +90,7 @@ class TargetMap:
         """Return the links that an edge name or a single link's name stands for; empty when unknown."""
         by_edge = {edge.name: edge.links for edge in self.edges}
         by_link = {link.name: (link,) for edge in self.edges for link in edge.links}
-        return by_edge.get(where) or by_link.get(where, ())
+        return by_edge.get(where) or by_link.get(where) or ()
 
     def links_into(self, node: str) -> tuple[Link, ...]:
         """Return the links whose callee is `node`: where its death is felt."""

@@ -1,0 +1,69 @@
+"""What the Toxiproxy faults share: an edge or a link, a direction, a share of its connections; all links or none."""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Annotated, ClassVar, Literal, cast
+
+from pydantic import Field
+
+from faults.base import Fault, Level, undoing
+from targets.base import Journal, Link, Proxied, Target, TargetMap, Toxic, Undo
+from targets.units import Share
+
+DEADLINE = 10.0  # seconds to add or to remove one toxic, the mending of a wedged proxy included
+
+
+class LinkFault(Fault):
+    """Base of the faults that hurt every link of an edge, or one link."""
+
+    level: ClassVar[Level] = "network"
+    needs: ClassVar[str] = "Proxied"
+
+    edge: str = Field(description="edge (all its links) or a single link", examples=["orders->payments"])
+
+    @property
+    def where(self) -> str:
+        """The edge or link."""
+        return self.edge
+
+    def links(self, target_map: TargetMap) -> tuple[Link, ...]:
+        """Return every link of the edge."""
+        return target_map.links_of(self.edge)
+
+
+class ToxicFault(LinkFault):
+    """Base of the faults that are one Toxiproxy toxic on each link."""
+
+    direction: Literal["downstream", "upstream"] = Field(
+        "downstream", description="downstream hurts answers, upstream hurts requests"
+    )
+    share: Annotated[Share, Field(ge=0.01)] = Field(1.0, description="share of connections; keep-alive makes it lumpy")
+
+    def attributes(self) -> Mapping[str, int]:
+        """Return the toxic's attributes as the server knows them."""
+        raise NotImplementedError
+
+    def share_felt(self) -> float:
+        """Return the share of connections."""
+        return self.share
+
+    def tail(self) -> str:
+        """Return the part of the text that all toxics share."""
+        direction = "" if self.direction == "downstream" else ", requests"
+        share = "" if self.share == 1 else f", {self.share:.3g} of connections"
+        return f"on {self.edge}{direction}{share}"
+
+    @asynccontextmanager
+    async def apply(self, target: Target, journal: Journal) -> AsyncIterator[None]:
+        """Add the toxic to every link, or to none when one fails; remove it on exit."""
+        proxied = cast("Proxied", target)
+        name = f"squall-{self.kind}-{secrets.token_hex(3)}"
+        toxic = Toxic(name, self.kind, self.direction, self.share, self.attributes())
+        async with AsyncExitStack() as stack:
+            for link in self.links(target.map):
+                undo = Undo("remove_toxic", {"link": link.name, "name": name})
+                do, back = partial(proxied.add_toxic, link.name, toxic), partial(proxied.remove_toxic, link.name, name)
+                await stack.enter_async_context(undoing(journal, undo, do, back, deadline=DEADLINE))
+            yield
