@@ -13,8 +13,12 @@ from squall.rundir import Recorder
 from targets.base import LogSource
 
 INTERVAL = 0.1  # seconds between two looks at the files
-_STATE_EVENTS = {"breaker": ("edge", "from", "to"), "limiter": ("name", "tenant", "state"), "retry_budget": ("edge", "state")}
-_BLANK_ATTEMPT: dict[str, Any] = {name: None for name in ATTEMPTS.names} | {
+_STATE_EVENTS = {
+    "breaker": ("edge", "from", "to"),
+    "limiter": ("name", "tenant", "state"),
+    "retry_budget": ("edge", "state"),
+}
+_BLANK_ATTEMPT: dict[str, Any] = dict.fromkeys(ATTEMPTS.names) | {
     "lid": "", "attempt_no": 1, "replica": "", "flags": "", "cancelled": False, "witness": "service",
 }  # fmt: skip
 

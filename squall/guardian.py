@@ -7,6 +7,7 @@ journal's entries that died with them are struck out. Standard library only, so 
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ class Guardian:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self._handle = os.pidfd_open(self._process.pid)
         return self
 
     def __exit__(
@@ -53,6 +55,7 @@ class Guardian:
         except BrokenPipeError:
             pass  # it was ended by somebody; there is nothing left for it to do
         self._process.wait(timeout=KILL_WITHIN)
+        os.close(self._handle)
 
     @property
     def pid(self) -> int:
@@ -60,10 +63,10 @@ class Guardian:
         assert self._process is not None
         return self._process.pid
 
-    def is_watching(self) -> bool:
-        """Tell whether the guardian still runs."""
+    def wait(self) -> None:
+        """Return when the guardian has ended."""
         assert self._process is not None
-        return self._process.poll() is None
+        select.select([self._handle], [], [])
 
 
 def clean_up(entry: registry.Entry) -> list[str]:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import anyio.abc
+import anyio.to_thread
 
 from scenarios.plan import FaultStep, Plan
 from squall import header as headers
@@ -30,10 +30,9 @@ from squall.trafficspec import write_spec
 from targets.base import Bench, Target, TargetError, TargetSpec
 
 LEAD = 0.3  # seconds between the order to start and the first due time
-GUARD_EVERY = 0.5  # seconds between two looks at the guardian
 
 
-class RunFailure(Exception):
+class RunError(Exception):
     """The run could not go on; what happened until then is in its directory."""
 
 
@@ -73,7 +72,7 @@ async def conduct(plan: Plan, order: Order) -> tuple[str, ...]:
         The target did not come up.
     TrafficError
         The traffic subprocess failed.
-    RunFailure
+    RunError
         The guardian was ended by somebody.
     """
     clock = RunClock.start()
@@ -117,9 +116,8 @@ def _bench(entry: Entry, clock: RunClock, recorder: Recorder, order: Order) -> B
 
 
 async def _watch_guardian(guardian: Guardian) -> None:
-    while guardian.is_watching():
-        await anyio.sleep(GUARD_EVERY)
-    raise RunFailure("the guardian was ended from outside: the run stops, because nothing would undo it if it died")
+    await anyio.to_thread.run_sync(guardian.wait, abandon_on_cancel=True)
+    raise RunError("the guardian was ended from outside: the run stops, because nothing would undo it if it died")
 
 
 async def _with_target(plan: Plan, order: Order, recorder: Recorder, bench: Bench) -> None:

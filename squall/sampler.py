@@ -68,4 +68,6 @@ async def sample_harness(recorder: Recorder) -> None:
         t = recorder.clock.now()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         seen: Mapping[str, float] = {"cpu_s": usage.ru_utime + usage.ru_stime, "loop_lag_s": max(0.0, t - due)}
-        recorder.series.append([{"t": t, "node": "harness", "name": k, "labels": "", "value": v} for k, v in seen.items()])
+        recorder.series.append(
+            [{"t": t, "node": "harness", "name": k, "labels": "", "value": v} for k, v in seen.items()]
+        )

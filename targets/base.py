@@ -287,5 +287,11 @@ class TargetSpec(Protocol):
     def doctor(self) -> Sequence[Finding]:
         """Say what this machine has and lacks for the target; fast, starts nothing that stays."""
 
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Make what can be made before anything starts, such as building a server once; `say` tells what takes time.
+
+        Raises `TargetError` with the command that mends it when something that is needed is missing.
+        """
+
     def up(self, bench: Bench, variant: str) -> AbstractAsyncContextManager[Target]:
         """Bring it up on entry, healthy and answering; take it down on exit, whatever happened."""

@@ -1,0 +1,115 @@
+"""`squall run`: plan, run, judge, render; then the control, and the verdict over both."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+from scenarios.loader import Overrides, ScenarioError, load
+from targets.catalogue import spec
+
+from reports import judge
+from reports.render import render, write_all
+from scenarios.plan import LocustfileStream, Plan
+from squall.exits import Exit
+from squall.failures import explain
+from squall.interrupts import Interrupted, Interrupts
+from squall.live import View, watching
+from squall.load import TrafficError, check_locustfile
+from squall.run import Order, conduct
+from squall.rundir import RunDirectoryError
+from targets.base import TargetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `squall run`."""
+
+    variant: str | None = None
+    target: str | None = None
+    seed: int | None = None
+    out: Path | None = None
+    no_control: bool = False
+
+
+def main(path: Path, options: Options, console: Console) -> int:
+    """Run one scenario and print its run directory; returns the exit code."""
+    try:
+        plan = prepare(path, options)
+    except (ScenarioError, TrafficError) as error:
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return Exit.BAD_SCENARIO
+    directory = options.out or Path("runs") / f"{time.strftime('%Y%m%dT%H%M%S')}-{plan.name}"
+    code = run_plan(plan, directory, console)
+    if directory.exists():
+        print(directory)
+    return code
+
+
+def prepare(path: Path, options: Options) -> Plan:
+    """Load and plan a scenario, its locustfiles tried.
+
+    Raises
+    ------
+    ScenarioError
+        With all problems of the scenario.
+    TrafficError
+        With the traceback of a locustfile that does not load.
+    """
+    plan = load(path, overrides=Overrides(variant=options.variant, target=options.target, seed=options.seed))
+    for stream in plan.streams:
+        if isinstance(stream, LocustfileStream):
+            check_locustfile(Path(stream.path))
+    return replace(plan, control=None) if options.no_control else plan
+
+
+def run_plan(plan: Plan, directory: Path, console: Console) -> int:
+    """Run a plan and its control into `directory`, judge and render them; returns the exit code."""
+    interrupts = Interrupts(lambda text: console.print(text, style="bold yellow"))
+    not_undone: tuple[str, ...] = ()
+    code: int | None = None
+    try:
+        not_undone = anyio.run(interrupts.guard, lambda: _both(plan, directory, interrupts, console))
+    except Interrupted:
+        code = Exit.INTERRUPTED
+    except RunDirectoryError as error:
+        console.print(str(error), markup=False)
+        return Exit.BAD_SCENARIO
+    except BaseExceptionGroup as group:
+        code = explain(group, console)
+    verdict = _judge(directory, console)
+    if not_undone:
+        console.print("could not be undone: " + "; ".join(not_undone), style="bold red", markup=False)
+        return Exit.NOT_UNDONE
+    return verdict if code is None else code
+
+
+async def _both(plan: Plan, directory: Path, interrupts: Interrupts, console: Console) -> tuple[str, ...]:
+    left = await _one(plan, directory, "main", interrupts, console)
+    if plan.control is not None:
+        control = replace(plan, variant=plan.control, control=None)
+        left += await _one(control, directory / "control", "control", interrupts, console)
+    return left
+
+
+async def _one(plan: Plan, directory: Path, role: str, interrupts: Interrupts, console: Console) -> tuple[str, ...]:
+    title = f"{plan.name} ({plan.variant}{', control' if role == 'control' else ''})"
+    with watching(title, console) as view:
+        view.say(f"{title}: {plan.duration:.0f} s of load, into {directory}")
+        target = spec(plan.target)
+        _prepare_target(target, view)
+        return await conduct(plan, Order(directory, role, target, interrupts.hurry, (view.event,)))
+
+
+def _prepare_target(target: TargetSpec, view: View) -> None:
+    target.prepare(view.say)
+
+
+def _judge(directory: Path, console: Console) -> int:
+    """Judge and render a run directory and its control; returns the exit code of the verdict."""
+    verdict = judge.judge(directory)
+    judge.write(directory, verdict)
+    write_all(directory)
+    console.print(render(directory, "text"), markup=False, highlight=False, soft_wrap=True)
+    return verdict.exit

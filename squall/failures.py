@@ -1,0 +1,32 @@
+"""Saying why a command could not go on, and with which exit code."""
+
+from rich.console import Console
+
+from squall.exits import Exit
+from squall.load import TrafficError
+from squall.run import RunError
+from targets.base import TargetError
+
+
+def explain(group: BaseExceptionGroup[BaseException], console: Console) -> int:
+    """Say why a run ended early; returns the exit code. Anything unexpected is raised again."""
+    known, rest = group.split((TargetError, TrafficError, RunError))
+    if rest is not None or known is None:
+        raise group
+    leaves = list(_leaves(known))
+    for error in leaves:
+        console.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
+        if isinstance(error, TargetError) and error.hint:
+            console.print(f"  {error.hint}", markup=False, highlight=False, soft_wrap=True)
+    if any(isinstance(error, TargetError) for error in leaves):
+        return Exit.ENVIRONMENT
+    if any(isinstance(error, TrafficError) and error.code == Exit.BAD_SCENARIO for error in leaves):
+        return Exit.BAD_SCENARIO
+    return Exit.UNKNOWN
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found
