@@ -1,0 +1,50 @@
+"""A narrow edge."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from faults.base import PROBE_TIMEOUT, Calm, Observation, ProbeKind
+from faults.toxic import ToxicFault
+from faults.wording import size
+from targets.units import Bandwidth
+
+PROBE_LASTS = 0.25  # seconds that a canary's body takes through the narrow edge
+FELT_FROM = 0.3  # of that; the first piece passes after 0.1 s, and an answer may come before the whole body is read
+
+
+class NarrowBandwidth(ToxicFault):
+    """Each connection passes at most `rate`."""
+
+    kind: ClassVar[str] = "bandwidth"
+
+    # a canary moves a quarter of a second's worth; more than 500 kB a canary would be a load of its own
+    rate: Annotated[Bandwidth, Field(ge=1, le=2000)] = Field(description="of each connection, 1kB/s to 2MB/s")
+
+    @property
+    def probe(self) -> ProbeKind:
+        """Return a canary that moves a body in the fault's direction."""
+        return "download" if self.direction == "downstream" else "upload"
+
+    @property
+    def probe_bytes(self) -> int:
+        """Return what passes in a quarter of a second."""
+        return int(self.rate * 1000 * PROBE_LASTS)
+
+    @property
+    def probe_timeout(self) -> float:
+        """Return long enough for headers as well, which weigh on the narrowest edges."""
+        return PROBE_TIMEOUT + 1.0 / self.rate
+
+    def attributes(self) -> Mapping[str, int]:
+        """Return `rate` in kB/s."""
+        return {"rate": round(self.rate)}
+
+    def text(self) -> str:
+        """Return it in words."""
+        return f"bandwidth {size(self.rate * 1000)}/s {self.tail()}"
+
+    def felt(self, seen: Observation, calm: Calm) -> bool:
+        """Tell whether the body took clearly longer than in calm."""
+        return seen.result == "timeout" or seen.total_s >= calm.total_s + FELT_FROM * PROBE_LASTS
