@@ -1,0 +1,1 @@
+"""Targets as processes of this machine: ports, stores, services and their supervision."""
