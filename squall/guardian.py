@@ -7,7 +7,6 @@ journal's entries that died with them are struck out. Standard library only, so 
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from squall import registry
 from squall.marks import end_all
 
 DONE = b"done\n"
+WATCHING = b"watching\n"
 KILL_WITHIN = 10.0  # seconds
 
 
@@ -34,10 +34,11 @@ class Guardian:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "squall.guardian", self._entry.run_id],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self._await_watch(self._process)
         self._handle = os.pidfd_open(self._process.pid)
         return self
 
@@ -57,16 +58,24 @@ class Guardian:
         self._process.wait(timeout=KILL_WITHIN)
         os.close(self._handle)
 
+    def _await_watch(self, process: subprocess.Popen[bytes]) -> None:
+        """Return when the guardian watches: nothing may be started before."""
+        assert process.stdout is not None
+        if process.stdout.readline() != WATCHING:
+            registry.forget(self._entry)
+            raise OSError("the guardian did not start: nothing would undo a run that dies")
+        process.stdout.close()
+
     @property
     def pid(self) -> int:
         """Return the guardian's process id."""
         assert self._process is not None
         return self._process.pid
 
-    def wait(self) -> None:
-        """Return when the guardian has ended."""
-        assert self._process is not None
-        select.select([self._handle], [], [])
+    @property
+    def handle(self) -> int:
+        """Return a pidfd: readable when the guardian has ended."""
+        return self._handle
 
 
 def clean_up(entry: registry.Entry) -> list[str]:
@@ -107,6 +116,7 @@ def main(run_id: str) -> int:
     """Wait for the harness to end, and clean up if it did not do so itself."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    os.write(1, WATCHING)
     heard = b""
     while chunk := os.read(0, 64):
         heard += chunk

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 
 from scenarios.plan import FaultStep, Plan
 from squall import header as headers
@@ -116,7 +115,7 @@ def _bench(entry: Entry, clock: RunClock, recorder: Recorder, order: Order) -> B
 
 
 async def _watch_guardian(guardian: Guardian) -> None:
-    await anyio.to_thread.run_sync(guardian.wait, abandon_on_cancel=True)
+    await anyio.wait_readable(guardian.handle)
     raise RunError("the guardian was ended from outside: the run stops, because nothing would undo it if it died")
 
 

@@ -151,9 +151,14 @@ class Journal(Protocol):
 class Proxied(Protocol):
     """Every link passes a Toxiproxy proxy. Each call has a deadline of its own and raises `TargetError`."""
 
-    async def add_toxic(self, link: str, toxic: Toxic) -> None: ...
-    async def remove_toxic(self, link: str, name: str) -> None: ...
-    async def set_link_enabled(self, link: str, enabled: bool) -> None: ...
+    async def add_toxic(self, link: str, toxic: Toxic) -> None:
+        """Add a toxic to a link's proxy."""
+
+    async def remove_toxic(self, link: str, name: str) -> None:
+        """Remove a toxic; a proxy that is wedged is made again, with the toxics that stay."""
+
+    async def set_link_enabled(self, link: str, enabled: bool) -> None:
+        """Let a link's proxy listen, or refuse."""
 
 
 @runtime_checkable
@@ -174,8 +179,11 @@ class Killable(Protocol):
 class Pausable(Protocol):
     """Nodes can be frozen (SIGSTOP) and continued (SIGCONT)."""
 
-    async def pause(self, node: str) -> None: ...
-    async def resume(self, node: str) -> None: ...
+    async def pause(self, node: str) -> None:
+        """Freeze all processes of a node."""
+
+    async def resume(self, node: str) -> None:
+        """Continue them."""
 
 
 @runtime_checkable

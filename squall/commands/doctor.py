@@ -54,7 +54,7 @@ def _machine() -> list[Finding]:
 
 
 def _extras() -> list[Finding]:
-    """What only some targets and faults need."""
+    """Look for what only some targets and faults need."""
     return [_docker(), _netem()]
 
 
