@@ -159,7 +159,7 @@ def test_any_text_is_read_or_refused(text):
 
 
 def wrong_column(text):
-    """The column of the first complaint; 0 for text that is right."""
+    """Return the column of the first complaint; 0 for text that is right."""
     try:
         parse(text)
     except ExpectationError as error:
