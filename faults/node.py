@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from faults.base import Calm, Fault, Level, Observation
+from faults.base import Calm, Fault, Level, Observation, ProbeKind
 from targets.base import Link, Protocols, TargetMap
 
 START_WITHIN = 45.0  # seconds for a node to answer again; a database first replays its log
@@ -24,6 +24,11 @@ class NodeFault(Fault):
     def where(self) -> str:
         """The node."""
         return self.node
+
+    @property
+    def probe(self) -> ProbeKind:
+        """Return a canary that only a node ready for work answers."""
+        return "alive"
 
     def links(self, target_map: TargetMap) -> tuple[Link, ...]:
         """Return the links into the node; for a node that nobody calls, one from the harness itself."""

@@ -114,7 +114,7 @@ class Http:
         return None if self._left <= 0 else b""
 
     def ended(self) -> bool:
-        """A body without a length ends with the connection."""
+        """Return whether the body had no length: it ends with the connection."""
         return self.status is not None and not self._chunked and self._left is None
 
 
@@ -133,7 +133,7 @@ class PostgresKnock:
         return None
 
     def ended(self) -> bool:
-        """A close is never an answer here."""
+        """Return False: a close is never an answer here."""
         return False
 
 
@@ -193,7 +193,7 @@ class Postgres:
         return self.question
 
     def ended(self) -> bool:
-        """A close is never an answer here."""
+        """Return False: a close is never an answer here."""
         return False
 
 
@@ -235,7 +235,7 @@ class Valkey:
         return None if self.failed or self.expected <= 0 else b""
 
     def ended(self) -> bool:
-        """A close is never an answer here."""
+        """Return False: a close is never an answer here."""
         return False
 
 
@@ -274,7 +274,7 @@ class Nats:
         return None if self.begun else b""
 
     def ended(self) -> bool:
-        """A close is never an answer here."""
+        """Return False: a close is never an answer here."""
         return False
 
 
