@@ -14,7 +14,7 @@ EXIT_OF: dict[Result, int] = {"pass": 0, "fail": 1, "unknown": 2}
 
 @dataclass(frozen=True, slots=True)
 class ValidityRow:
-    """One validity check (V1 to V9): is the run itself to be believed?"""
+    """One validity check (V1 to V9), which asks whether the run itself is to be believed."""
 
     id: str
     name: str

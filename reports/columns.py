@@ -1,0 +1,39 @@
+"""Columns that every analysis of requests needs, computed once when a run is read.
+
+`deadline`  seconds until the client gives up: the stream's own, else the operation's; infinite when neither is known
+`latency`   `done - due`, seconds; a request that was never sent counts at its deadline, because its user waited so long
+`good`      outcome `ok`, and answered within the deadline
+`degraded`  outcome `degraded`, and answered within the deadline
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reports.header import PlanRecord
+
+DERIVED = ("deadline", "latency", "good", "degraded")
+_ROUNDING = 1e-6  # seconds: an answer at the deadline itself is in time
+
+
+def with_derived(requests: pd.DataFrame, plan: PlanRecord) -> pd.DataFrame:
+    """Return the request table with the derived columns added, ordered by due time."""
+    frame = requests.sort_values("due", kind="stable", ignore_index=True)
+    deadline = _deadlines(frame, plan)
+    taken = (frame["done"] - frame["due"]).to_numpy(float)
+    in_time = taken <= deadline + _ROUNDING
+    frame["deadline"] = deadline
+    frame["latency"] = np.where(np.isnan(taken), deadline, taken)
+    frame["good"] = in_time & (frame["outcome"] == "ok").to_numpy(bool)
+    frame["degraded"] = in_time & (frame["outcome"] == "degraded").to_numpy(bool)
+    return frame
+
+
+def _deadlines(frame: pd.DataFrame, plan: PlanRecord) -> npt.NDArray[Any]:
+    own = {name: fact.deadline for name, fact in plan.target_facts.operations.items() if fact.deadline is not None}
+    stream = {stream.index: stream.deadline for stream in plan.streams if stream.deadline is not None}
+    by_stream = frame["stream"].map(stream).astype(float)
+    by_operation = frame["name"].astype(object).map(own).astype(float) if own else np.inf
+    return by_stream.fillna(by_operation).fillna(np.inf).to_numpy(float)
