@@ -1,0 +1,75 @@
+"""The callee side of an edge in Envoy: endpoints, thresholds, ejection."""
+
+from typing import Final
+
+from targets.base import Address
+from targets.envoy.model import Document, Upstream
+from targets.mesh.variants import Ejection, EnvoyRetry, Hop, Thresholds
+
+UNLIMITED: Final = 1_000_000_000  # Envoy has thresholds (1024, and 3 retries) unless told otherwise
+
+
+def socket_address(address: Address) -> Document:
+    """Return an address in Envoy's form."""
+    return {"socket_address": {"address": address.host, "port_value": address.port}}
+
+
+def milliseconds(value: int) -> str:
+    """Return a duration in Envoy's form: seconds with an `s`."""
+    return f"{value / 1000:.3f}s"
+
+
+def cluster(upstream: Upstream) -> Document:
+    """Return the cluster of an edge, named as the edge."""
+    hop = upstream.hop
+    endpoints = [{"endpoint": {"address": socket_address(link)}} for link in upstream.links]
+    document: Document = {
+        "name": upstream.edge,
+        "type": "STATIC",
+        "connect_timeout": milliseconds(hop.connect_timeout_ms),
+        "lb_policy": "LEAST_REQUEST",
+        # Without it Envoy asks ejected instances again once fewer than half are left.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "load_assignment": {"cluster_name": upstream.edge, "endpoints": [{"lb_endpoints": endpoints}]},
+        "circuit_breakers": {"thresholds": [thresholds(hop)]},
+    }
+    return document if hop.ejection is None else document | {"outlier_detection": ejection(hop.ejection)}
+
+
+def thresholds(hop: Hop) -> Document:
+    """Return the circuit-breaker thresholds of a hop, lifted where the variant has none."""
+    limits = hop.thresholds or Thresholds(max_connections=UNLIMITED, max_pending=UNLIMITED, max_requests=UNLIMITED)
+    return {
+        "priority": "DEFAULT",
+        "max_connections": limits.max_connections,
+        "max_pending_requests": limits.max_pending,
+        "max_requests": limits.max_requests,
+        "track_remaining": True,
+        **_retry_limit(hop.retry),
+    }
+
+
+def _retry_limit(retry: EnvoyRetry | None) -> Document:
+    if retry is None or retry.budget_percent is None:
+        return {"max_retries": UNLIMITED}
+    budget = {"budget_percent": {"value": retry.budget_percent}, "min_retry_concurrency": retry.budget_min}
+    return {"max_retries": UNLIMITED, "retry_budget": budget}
+
+
+def ejection(rule: Ejection) -> Document:
+    """Return outlier detection by failures in a row only: with two instances statistics say nothing."""
+    off = ("enforcing_consecutive_5xx", "enforcing_success_rate", "enforcing_failure_percentage")
+    return {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": rule.local_failures or UNLIMITED,
+        "enforcing_consecutive_local_origin_failure": 100 if rule.local_failures else 0,
+        "enforcing_local_origin_success_rate": 0,
+        "enforcing_failure_percentage_local_origin": 0,
+        "consecutive_gateway_failure": rule.gateway_failures or UNLIMITED,
+        "enforcing_consecutive_gateway_failure": 100 if rule.gateway_failures else 0,
+        **dict.fromkeys(off, 0),
+        "interval": milliseconds(rule.interval_ms),
+        "base_ejection_time": milliseconds(rule.base_ms),
+        "max_ejection_percent": int(rule.max_percent),
+        "always_eject_one_host": False,
+    }
