@@ -1,0 +1,1 @@
+"""What the sample mesh's services share: the application, logs, metrics, clients and protections."""
