@@ -137,12 +137,12 @@ class FakeTarget:
     def parse_attempt(self, line: str) -> Mapping[str, Any] | None:
         """Return None: there are no logs."""
         del line
-        return None  # mypy wants the value, and so does the reader
+        return None
 
     def parse_ejection(self, line: str) -> Mapping[str, Any] | None:
         """Return None: there are no logs."""
         del line
-        return None  # mypy wants the value, and so does the reader
+        return None
 
     def processes(self) -> Sequence[Process]:
         """Return none."""

@@ -1,0 +1,200 @@
+"""Each network fault on the real Toxiproxy server, felt by real canaries and gone after its undo."""
+
+import asyncio
+import re
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+import scipy.stats
+
+from faults.catalogue import load
+from scenarios.plan import FaultStep
+from squall.canaries import Watch
+from squall.clock import RunClock
+from targets.base import Address, ProbePoint, TargetError, Toxic
+from targets.fake import FakeJournal, FakeTarget
+
+pytestmark = pytest.mark.e2e
+SERVER = Path.home() / ".cache/squall/toxiproxy/2.12.0/toxiproxy-server"
+LINKS = ("front->back-1", "front->back-2")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class ProxiedTarget(FakeTarget):
+    """The fake target with its links on a real Toxiproxy server."""
+
+    api: httpx.AsyncClient
+
+    async def _ask(self, method: str, path: str, body: object = None) -> None:
+        answer = await self.api.request(method, path, json=body)
+        if answer.status_code >= 300:
+            raise TargetError(f"{method} {path}: {answer.status_code} {answer.text}")
+
+    async def add_toxic(self, link: str, toxic: Toxic) -> None:
+        """Add it on the server."""
+        body = {
+            "name": toxic.name,
+            "type": toxic.type,
+            "stream": toxic.stream,
+            "toxicity": toxic.toxicity,
+            "attributes": dict(toxic.attributes),
+        }
+        await self._ask("POST", f"/proxies/{link[-6:]}/toxics", body)
+
+    async def remove_toxic(self, link: str, name: str) -> None:
+        """Remove it from the server."""
+        await self._ask("DELETE", f"/proxies/{link[-6:]}/toxics/{name}")
+
+    async def set_link_enabled(self, link: str, enabled: bool) -> None:
+        """Enable or disable the proxy."""
+        await self._ask("POST", f"/proxies/{link[-6:]}", {"enabled": enabled})
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve one connection of a tiny HTTP server: `/healthz?bytes=N`, bodies read, half-closes obeyed."""
+    try:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = re.search(rb"content-length: (\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            size = re.search(rb"bytes=(\d+)", head)
+            body = b"y" * int(size[1] if size else 2)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+            if b"connection: close" in head:
+                break
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+
+
+@contextmanager
+def toxiproxy(port: int) -> Iterator[None]:
+    with subprocess.Popen([SERVER, "-host", "127.0.0.1", "-port", str(port)], stdout=-3, stderr=-3) as server:
+        try:
+            yield
+        finally:
+            server.kill()
+
+
+@asynccontextmanager
+async def proxied() -> AsyncIterator[ProxiedTarget]:
+    """Bring up the tiny server behind two real proxies."""
+    port = free_port()
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    upstream = "{}:{}".format(*server.sockets[0].getsockname())
+    with toxiproxy(port):
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as api:
+            target = ProxiedTarget()
+            target.api = api
+            for _ in range(200):
+                try:
+                    await api.get("/version")
+                    break
+                except httpx.TransportError:
+                    await anyio.sleep(0.02)
+            for link in LINKS:
+                listen = f"127.0.0.1:{free_port()}"
+                await target._ask("POST", "/proxies", {"name": link[-6:], "listen": listen, "upstream": upstream})
+                point = ProbePoint(link, Address("127.0.0.1", int(listen.split(":")[1])), "http")
+                target.points = {**target.points, link: point}
+            yield target
+    server.close()
+    await server.wait_closed()
+
+
+async def perform(target: FakeTarget, kind: str, lasts: float, **parameters: object) -> list[dict]:
+    """Watch one fault come and go, as a run does; returns the events."""
+    events: list[dict] = []
+    clock = RunClock.start()
+    fault = load()[kind](**parameters)
+    step = FaultStep(index=0, at=0.4, until=0.4 + lasts, phase="fault", fault=fault)
+    async with Watch(step, target, clock, events.append) as watch:
+        await clock.sleep_until(step.at)
+        watch.asked(clock.now())
+        events.append({"kind": "fault", "state": "asked", "t": clock.now()})
+        async with fault.apply(target, FakeJournal()):
+            events.append({"kind": "fault", "state": "applied", "t": clock.now()})
+            await clock.sleep_until(step.until)
+            watch.undo_asked(clock.now())
+            events.append({"kind": "fault", "state": "undo_asked", "t": clock.now()})
+        events.append({"kind": "fault", "state": "undone", "t": clock.now()})
+    return events
+
+
+def times(events: list[dict], state: str) -> list[float]:
+    return sorted(event["t"] for event in events if event["kind"] == "fault" and event["state"] == state)
+
+
+CASES = [
+    ("latency", {"delay": "200ms", "jitter": "50ms"}),
+    ("latency", {"delay": "40ms", "direction": "upstream"}),
+    ("latency", {"delay": "200ms", "share": "30%"}),
+    ("bandwidth", {"rate": "50kB/s"}),
+    ("bandwidth", {"rate": "50kB/s", "direction": "upstream"}),
+    ("bandwidth", {"rate": "2MB/s"}),
+    ("slow_close", {"delay": "300ms"}),
+    ("slow_close", {"delay": "300ms", "direction": "upstream"}),
+    ("timeout", {}),
+    ("timeout", {"timeout": "100ms", "direction": "upstream"}),
+    ("reset_peer", {}),
+    ("reset_peer", {"timeout": "100ms", "direction": "upstream"}),
+    ("slicer", {"average_size": "64B", "delay": "5ms"}),
+    ("slicer", {"average_size": "1kB", "size_variation": "500B", "delay": "10ms", "direction": "upstream"}),
+    ("limit_data", {"bytes": "100B"}),
+    ("limit_data", {"bytes": "20kB", "direction": "upstream"}),
+    ("down", {}),
+]
+
+
+def share_felt(events: list[dict]) -> tuple[int, int]:
+    """Return how many canaries felt the fault while it was on, and how many could tell."""
+    on, off = times(events, "felt")[-1], times(events, "undo_asked")[0]
+    told = [one for one in events if one["kind"] == "canary" and on <= one["t"] < off and one["felt"] is not None]
+    return sum(one["felt"] for one in told), len(told)
+
+
+@pytest.mark.skipif(not SERVER.exists(), reason="no Toxiproxy server in the user's cache; `squall doctor` builds it")
+@pytest.mark.parametrize(("kind", "parameters"), CASES)
+def test_a_network_fault_is_felt_at_once_and_gone_after_its_undo(kind: str, parameters: dict) -> None:
+    """Canaries on both links feel each fault within 0.5 s, in the share asked for, and calm 0.5 s after its undo."""
+
+    async def play() -> list[dict]:
+        async with proxied() as target:
+            return await perform(target, kind, 0.7, edge="front->back", **parameters)
+
+    events = anyio.run(play)
+    applied, undone = times(events, "applied")[0], times(events, "undone")[0]
+    felt, healed = times(events, "felt"), times(events, "healed")
+    assert len(LINKS) == len(felt)
+    assert len(LINKS) == len(healed)
+    assert felt[-1] - applied < 0.5
+    assert healed[-1] - undone < 0.5
+    hit, told = share_felt(events)
+    expected = load()[kind](edge="front->back", **parameters).share_felt()
+    assert scipy.stats.binomtest(hit, told, expected).pvalue > 1e-4 or (expected == 1 and hit == told)
+
+
+@pytest.mark.skipif(not SERVER.exists(), reason="no Toxiproxy server in the user's cache; `squall doctor` builds it")
+def test_a_noop_is_told_apart_from_a_fault() -> None:
+    """Where nothing was broken no canary feels anything, and the step counts as felt and healed."""
+
+    async def play() -> list[dict]:
+        async with proxied() as target:
+            return await perform(target, "noop", 0.3, edge="front->back")
+
+    events = anyio.run(play)
+    assert len(LINKS) == len(times(events, "felt"))
+    assert len(LINKS) == len(times(events, "healed"))
+    assert not [event for event in events if event["kind"] == "canary" and event["felt"]]
