@@ -179,7 +179,9 @@ async def _mark_phases(stage: _Stage) -> None:
 async def _perform(stage: _Stage, step: FaultStep) -> None:
     """Apply one fault at its time and undo it at its time, with canaries before, during and after."""
     say = partial(_say, stage.recorder, step)
-    async with Watch(step, stage.target, stage.clock, stage.recorder.emit) as watch:
+    async with Watch(
+        step, stage.target, stage.clock, stage.recorder.emit, load_start=stage.load_start
+    ) as watch:
         await stage.clock.sleep_until(stage.load_start + step.at)
         try:
             say("asked")
