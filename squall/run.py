@@ -93,9 +93,15 @@ async def conduct(plan: Plan, order: Order) -> tuple[str, ...]:
     return tuple(recorder.not_undone)
 
 
-def _entry(run_id: str, directory: Path) -> Entry:
+def make_workspace(run_id: str) -> Path:
+    """Make an empty folder in the temp folder that other users may enter: PostgreSQL is another one under root."""
     workspace = Path(tempfile.mkdtemp(prefix=f"squall-{run_id}-"))
-    workspace.chmod(0o755)  # PostgreSQL runs as another user when the harness is root
+    workspace.chmod(0o755)
+    return workspace
+
+
+def _entry(run_id: str, directory: Path) -> Entry:
+    workspace = make_workspace(run_id)
     ticks = start_ticks(os.getpid())
     assert ticks is not None
     journal = str(directory.absolute() / "undo.journal")
@@ -179,9 +185,7 @@ async def _mark_phases(stage: _Stage) -> None:
 async def _perform(stage: _Stage, step: FaultStep) -> None:
     """Apply one fault at its time and undo it at its time, with canaries before, during and after."""
     say = partial(_say, stage.recorder, step)
-    async with Watch(
-        step, stage.target, stage.clock, stage.recorder.emit, load_start=stage.load_start
-    ) as watch:
+    async with Watch(step, stage.target, stage.clock, stage.recorder.emit, load_start=stage.load_start) as watch:
         await stage.clock.sleep_until(stage.load_start + step.at)
         try:
             say("asked")

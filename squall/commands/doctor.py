@@ -9,12 +9,12 @@ from pathlib import Path
 import docker
 import docker.errors
 from rich.console import Console
-from targets.catalogue import spec, targets
 
 from squall import registry
 from squall.exits import Exit
 from squall.names import nearest
 from targets.base import Finding, TargetError
+from targets.catalogue import spec, targets
 
 
 def main(target: str, fix: bool, console: Console) -> int:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from reports.history import RunDirectoryError
 from rich.console import Console
 
 from reports import judge
+from reports.history import RunDirectoryError
 from reports.render import FORMATS, render
 from squall.exits import Exit
 from squall.names import nearest

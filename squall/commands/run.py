@@ -7,7 +7,6 @@ from pathlib import Path
 import anyio
 from rich.console import Console
 from scenarios.loader import Overrides, ScenarioError, load
-from targets.catalogue import spec
 
 from reports import judge
 from reports.render import render, write_all
@@ -20,6 +19,7 @@ from squall.load import TrafficError, check_locustfile
 from squall.run import Order, conduct
 from squall.rundir import RunDirectoryError
 from targets.base import TargetSpec
+from targets.catalogue import spec
 
 
 @dataclass(frozen=True, slots=True)

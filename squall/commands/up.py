@@ -2,15 +2,12 @@
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import anyio
 from rich.console import Console
-from targets.catalogue import spec, targets
 
 from squall import registry
 from squall.clock import RunClock
@@ -22,7 +19,9 @@ from squall.interrupts import Interrupted, Interrupts
 from squall.journal import JournalFile
 from squall.marks import environment, start_ticks
 from squall.names import nearest
+from squall.run import make_workspace
 from targets.base import Bench, Target, TargetSpec
+from targets.catalogue import spec, targets
 
 DOWN_WITHIN = 30.0  # seconds
 
@@ -49,8 +48,7 @@ def up(target: str, variant: str, console: Console) -> int:
 async def _hold(target_spec: TargetSpec, variant: str, interrupts: Interrupts, console: Console) -> None:
     target_spec.prepare(console.print)
     clock, run_id = RunClock.start(), new_run_id("up")
-    workspace = Path(tempfile.mkdtemp(prefix=f"squall-{run_id}-"))
-    workspace.chmod(0o755)  # PostgreSQL runs as another user when the harness is root
+    workspace = make_workspace(run_id)
     journal_path = workspace / "undo.journal"
     ticks = start_ticks(os.getpid())
     assert ticks is not None
