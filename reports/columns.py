@@ -1,9 +1,15 @@
-"""Columns that every analysis of requests needs, computed once when a run is read.
+"""Columns that every analysis needs, computed once when a run is read.
+
+Of requests:
 
 `deadline`  seconds until the client gives up: the stream's own, else the operation's; infinite when neither is known
 `latency`   `done - due`, seconds; a request that was never sent counts at its deadline, because its user waited so long
 `good`      outcome `ok`, and answered within the deadline
 `degraded`  outcome `degraded`, and answered within the deadline
+
+Of attempts:
+
+`request`   row number of the attempt's request in the request table, -1 for none
 """
 
 from typing import Any
@@ -11,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from reports.header import PlanRecord
 
@@ -29,6 +37,12 @@ def with_derived(requests: pd.DataFrame, plan: PlanRecord) -> pd.DataFrame:
     frame["good"] = in_time & (frame["outcome"] == "ok").to_numpy(bool)
     frame["degraded"] = in_time & (frame["outcome"] == "degraded").to_numpy(bool)
     return frame
+
+
+def with_request(attempts: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFrame:
+    """Return the attempt table with the row number of each attempt's request added."""
+    found = pc.index_in(pa.array(attempts["lid"], pa.string()), value_set=pa.array(requests["id"], pa.string()))
+    return attempts.assign(request=found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64))
 
 
 def _deadlines(frame: pd.DataFrame, plan: PlanRecord) -> npt.NDArray[Any]:

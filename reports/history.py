@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from reports.arrow import read_stream
-from reports.columns import with_derived
+from reports.columns import with_derived, with_request
 from reports.header import Header, PlannedFault
 from reports.schema import ARROW_FILES, SCHEMA_VERSION
 
@@ -60,8 +60,8 @@ class FaultWindow:
 class History:
     """All that a run directory tells.
 
-    `requests`, `attempts` and `series` have the columns of `reports.schema`; `requests` also has those of
-    `reports.columns`. `canaries` and `generator` hold the events of those kinds, one a row.
+    `requests`, `attempts` and `series` have the columns of `reports.schema`; `requests` and `attempts` also have those
+    of `reports.columns`. `canaries` and `generator` hold the events of those kinds, one a row.
     """
 
     directory: Path
@@ -110,12 +110,13 @@ def read(directory: Path) -> History:
     events, event_damage = _read_events(directory / "events.jsonl")
     tables = {name: read_stream(directory / name, schema) for name, schema in ARROW_FILES.items()}
     end = events[-1] if events and events[-1]["kind"] == "end" else None
+    requests = with_derived(tables["requests.arrows"][0], header.plan)
     damage = [header_damage, event_damage, *(damage for _, damage in tables.values()), *_end_damage(directory, end)]
     return History(
         directory=directory,
         header=header,
-        requests=with_derived(tables["requests.arrows"][0], header.plan),
-        attempts=tables["attempts.arrows"][0],
+        requests=requests,
+        attempts=with_request(tables["attempts.arrows"][0], requests),
         series=tables["series.arrows"][0],
         events=tuple(sorted(events, key=lambda event: float(event["t"]))),
         canaries=_table(events, "canary", CANARY_COLUMNS),

@@ -1,9 +1,9 @@
 """Which stretch of the run an analysis is about.
 
 Named phases are taken as planned, counted from the start of the load, with one refinement: where a fault begins or
-ends at a phase's edge, the phase begins or ends when canaries felt it (t_eff_on) or no longer felt it (t_eff_off), and a
-phase inside which the first fault starts later begins at that fault's t_eff_on. So `during fault` concerns requests
-that were due while the fault was on, not about the milliseconds in which it was being injected.
+ends at a phase's edge, the phase begins or ends when canaries felt it (t_eff_on) or no longer felt it (t_eff_off);
+and a phase inside which its first fault starts later begins at that fault's t_eff_on. So `during fault` means the
+requests that were due while the fault was on, not those of the milliseconds in which it was being injected.
 
 The derived stages follow the literature: baseline `[warm, t_eff_on)`, fault `[t_eff_on, t_eff_off)`, recovery
 `[t_eff_off, end of load)`, over all faults of the run together.

@@ -1,0 +1,94 @@
+"""From a run directory to its verdict: validity first, then the expectations, then the control.
+
+A run that is damaged or not valid is unknown whatever its numbers, and so is one whose control run passes, because a
+scenario that cannot tell protections from none proves nothing. Otherwise a check that fails makes the run fail.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports.checks import check
+from reports.history import History, RunDirectoryError, read
+from reports.metrics import metrics
+from reports.validity import validate
+from reports.verdict import EXIT_OF, CheckRow, ControlRow, Result, ValidityRow, Verdict
+
+CONTROL = "control"
+
+
+def judge(directory: Path) -> Verdict:
+    """Judge a run directory and its control from their files alone.
+
+    Raises
+    ------
+    RunDirectoryError
+        `directory` is no run directory.
+    """
+    history = read(directory)
+    validity, checks = validate(history), check(history)
+    control = _control(directory, history)
+    reasons = _reasons(history, validity)
+    if control is not None and control.verdict != "fail":
+        reasons.append(f"control: {control.why}")
+    result = _result(reasons, checks)
+    return Verdict(
+        verdict=result,
+        validity=validity,
+        checks=checks,
+        control=control,
+        metrics=metrics(history),
+        why=tuple(reasons),
+        exit=EXIT_OF[result],
+    )
+
+
+def write(directory: Path, verdict: Verdict) -> Path:
+    """Write `verdict.json` and return its path; the same run directory gives the same bytes."""
+    path = directory / "verdict.json"
+    path.write_text(verdict.to_json(), encoding="utf-8")
+    return path
+
+
+def _reasons(history: History, validity: Sequence[ValidityRow]) -> list[str]:
+    """Return why a run cannot be believed; empty when it can."""
+    reasons = list(history.damage)
+    reason = (history.end or {}).get("reason", "finished")
+    if reason != "finished":
+        reasons.append(f"the run {'was interrupted' if reason == 'interrupted' else 'failed'}")
+    reasons += [f"not undone: {item}" for item in (history.end or {}).get("not_undone") or []]
+    for row in validity:
+        if row.result != "pass":
+            reasons.append(f"{row.id} {row.name}: {row.why or row.result}")
+    return reasons
+
+
+def _result(reasons: Sequence[str], checks: Sequence[CheckRow]) -> Result:
+    results = {row.result for row in checks}
+    if reasons or not checks:
+        return "unknown"
+    if "fail" in results:
+        return "fail"
+    return "unknown" if "unknown" in results else "pass"
+
+
+def _control(directory: Path, history: History) -> ControlRow | None:
+    """Judge the control run; it must fail an expectation, validly."""
+    variant = history.header.plan.control
+    if variant is None:
+        return None
+    try:
+        control = read(directory / CONTROL)
+    except RunDirectoryError:
+        return ControlRow(variant, "unknown", (), "it did not run")
+    reasons, checks = _reasons(control, validate(control)), check(control)
+    result = _result(reasons, checks)
+    failed = tuple(row.expect for row in checks if row.result == "fail")
+    return ControlRow(variant, result, failed, _why(result, reasons, checks))
+
+
+def _why(result: Result, reasons: Sequence[str], checks: Sequence[CheckRow]) -> str:
+    if result == "pass":
+        return "it passes every expectation too, so this run proves nothing about its protections"
+    if result == "fail":
+        return ""
+    return "; ".join(reasons or [f"{row.expect}: {row.why}" for row in checks if row.result == "unknown"])

@@ -1,0 +1,87 @@
+"""All figures of a run for `verdict.json`, computed whether or not an expectation asks for them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from reports import amplification, transitions
+from reports.availability import availability, outcomes
+from reports.history import History
+from reports.latency import latencies
+from reports.phases import Span, baseline, faulted, named, recovering, within
+from reports.resilience import resilience
+from reports.validity import closed_loop
+
+CLOSED_LOOP = (
+    "closed loop: users wait for an answer before they ask again, so a slow target is asked less often and its "
+    "percentiles look better than an open stream of users would find them"
+)
+
+
+def metrics(history: History) -> dict[str, Any]:
+    """Return the figures by topic: plain JSON types, seconds and shares throughout."""
+    return {
+        "phases": {span.name: _phase(history, span) for span in _named(history)},
+        "stages": {span.name: {"start": span.start, "end": span.end} for span in _stages(history)},
+        "edges": _edges(history),
+        "faults": [_fault(fault) for fault in history.faults],
+        "breakers": transitions.breakers(history),
+        "retries": transitions.retries(history),
+        "limits": transitions.limits(history),
+        "recovery": resilience(history),
+        "observations": {str(event.get("name")): event.get("value") for event in history.of_kind("observation")},
+        "notes": _notes(history),
+    }
+
+
+def _named(history: History) -> Iterator[Span]:
+    for phase in history.phases:
+        span = named(history, phase.name)
+        if span is not None:
+            yield span
+
+
+def _stages(history: History) -> list[Span]:
+    return [span for span in (baseline(history), faulted(history), recovering(history)) if span is not None]
+
+
+def _phase(history: History, span: Span) -> dict[str, Any]:
+    rows = within(history.requests, span)
+    operations = {str(name): _figures(part, span) for name, part in rows.groupby("name", observed=True)}
+    return {"start": span.start, "end": span.end, **_figures(rows, span), "operations": operations}
+
+
+def _figures(rows: pd.DataFrame, span: Span) -> dict[str, Any]:
+    seconds = span.seconds
+    return {
+        "requests": len(rows),
+        "rate": len(rows) / seconds if seconds else None,
+        "goodput": float(rows["good"].sum()) / seconds if seconds else None,
+        "outcomes": outcomes(rows),
+        **availability(rows),
+        "latency": latencies(rows),
+    }
+
+
+def _edges(history: History) -> dict[str, Any]:
+    hops = sorted(str(hop) for hop in history.attempts["hop"].unique())
+    spans = list(_named(history))
+    return {hop: {span.name: amplification.summary(history, hop, span) for span in spans} for hop in hops}
+
+
+def _fault(fault: Any) -> dict[str, Any]:
+    times = {name: getattr(fault, name) for name in ("asked", "applied", "felt", "undo_asked", "undone", "healed")}
+    return {
+        "index": fault.plan.index,
+        "kind": fault.plan.kind,
+        "where": fault.plan.where,
+        "text": fault.plan.text,
+        **times,
+    }
+
+
+def _notes(history: History) -> list[str]:
+    notes = [CLOSED_LOOP] if closed_loop(history) else []
+    left = (history.end or {}).get("not_undone") or []
+    return notes + [f"not undone: {item}" for item in left]

@@ -1,0 +1,194 @@
+"""Validity checks V1 to V9, which ask whether the run itself is to be believed.
+
+A run of which one of them fails, or cannot be computed, is *unknown*, whatever its numbers.
+"""
+
+import math
+from collections.abc import Callable
+
+import pandas as pd
+
+from reports import conservation, injection
+from reports.history import History
+from reports.phases import Span, baseline, judged, within
+from reports.statistics import percentile, slope
+from reports.verdict import Result, ValidityRow
+from reports.windows import windows
+
+SLIP_S = 0.005
+SLIP_OF_P50 = 0.05
+OFFERED = 0.02
+CPU = 0.70
+LAG_S = 0.010
+CLOCK_S = 0.001
+LITTLE, LITTLE_SMALL, SMALL_L = 0.05, 0.10, 3.0
+DRIFT_PER_MIN = 0.02
+SIGMAS = 3.0  # sampling error that is granted where a check compares estimates
+
+
+def validate(history: History) -> tuple[ValidityRow, ...]:
+    """Return all validity checks of a run, V1 first."""
+    checks: tuple[Callable[[History], ValidityRow], ...] = (
+        schedule_slip,
+        offered_load,
+        injection.latency,
+        injection.fidelity,
+        conservation.conservation,
+        littles_law,
+        headroom,
+        stationarity,
+        clock,
+    )
+    return tuple(check(history) for check in checks)
+
+
+def open_requests(history: History) -> pd.DataFrame:
+    """Return the requests of open-loop streams: those with a schedule of their own."""
+    streams = {stream.index for stream in history.header.plan.streams if stream.kind == "open"}
+    return history.requests[history.requests["stream"].isin(streams)]
+
+
+def closed_loop(history: History) -> bool:
+    """Tell whether no stream has a schedule that does not wait for answers."""
+    streams = history.header.plan.streams
+    return bool(streams) and all(stream.kind != "open" for stream in streams)
+
+
+def schedule_slip(history: History) -> ValidityRow:
+    """V1: p99 of `sent - due` is at most 5 ms or 5 % of the median latency, whichever is more."""
+    if closed_loop(history):
+        return _row("V1", "pass", None, None, "closed loop: nothing is due before its user is free")
+    rows = open_requests(history)
+    sent = rows[rows["sent"].notna()]
+    if sent.empty:
+        return _row("V1", "unknown", None, SLIP_S, "no request was sent")
+    slip = percentile((sent["sent"] - sent["due"]).to_numpy(float), 0.99)
+    limit = max(SLIP_S, SLIP_OF_P50 * percentile(sent["latency"].to_numpy(float), 0.5))
+    return _row("V1", "pass" if slip <= limit else "fail", slip, limit, f"{len(sent)} requests")
+
+
+def offered_load(history: History) -> ValidityRow:
+    """V2: in every phase all but 2 % of the schedule was sent, and as many were due as the plan says.
+
+    Each request that was due is a row, also one that was never sent, so the error is the unsent share. The plan's own
+    number is an expectation where arrivals are Poisson: three standard deviations are granted on top.
+    """
+    if closed_loop(history):
+        return _row("V2", "pass", None, None, "closed loop: users ask when they are free, nothing was planned")
+    rows, planned = open_requests(history), _planned(history)
+    if rows.empty or not planned:
+        return _row("V2", "unknown", None, OFFERED, "no request was due" if rows.empty else "the plan has no number")
+    shares = [(name, _unsent(within(rows, span))) for name, span in _stretches(history, rows)]
+    where, worst = max(shares, key=lambda pair: pair[1])
+    missing = abs(len(rows) / planned - 1)
+    granted = OFFERED + (SIGMAS / math.sqrt(planned) if _poisson(history) else 0.0)
+    if missing > granted:
+        return _row("V2", "fail", missing, granted, f"{len(rows)} requests were due, the plan has {planned:.0f}")
+    why = f"worst in {where}" if worst else f"all of {len(rows)} requests were sent"
+    return _row("V2", "pass" if worst <= OFFERED else "fail", worst, OFFERED, why)
+
+
+def littles_law(history: History) -> ValidityRow:
+    """V6: in the baseline the sampled number in flight agrees with rate times time, within 5 % (10 % below 3).
+
+    Samples five times a second leave a sampling error of their own, of three standard errors at most: requests in
+    flight are close to Poisson, and samples closer together than two latencies do not count twice.
+    """
+    span = baseline(history)
+    samples = _samples(history, span, "in_flight")
+    sent = history.requests if span is None else within(history.requests, span, "sent")
+    if span is None or len(samples) < 5 or sent.empty or span.seconds <= 0:
+        return _row("V6", "unknown", None, LITTLE, "too short a baseline to compare")
+    time = float((sent["done"] - sent["sent"]).mean())
+    expected = len(sent) / span.seconds * time
+    seen = float(samples.mean())
+    apart = span.seconds / len(samples)
+    independent = len(samples) * min(1.0, apart / (2 * time)) if time > 0 else len(samples)
+    noise = SIGMAS * math.sqrt(max(expected, seen) / max(independent, 1.0))
+    tolerance = (LITTLE_SMALL if expected < SMALL_L else LITTLE) * expected
+    error = abs(seen - expected)
+    why = f"{seen:.3g} in flight, rate times time is {expected:.3g} ± {noise:.2g}"
+    value = error / expected if expected else 0.0
+    limit = max(tolerance, noise) / expected if expected else 0.0
+    return _row("V6", "pass" if error <= max(tolerance, noise) else "fail", value, limit, why)
+
+
+def headroom(history: History) -> ValidityRow:
+    """V7: the generator used less than 70 % of its core, and its loop was less than 10 ms late.
+
+    Both are read from reports five times a second: the mean of the CPU share, and the 95th percentile of each report's
+    own p99 lag. The value is the share of the limit that was used, of the worse of the two.
+    """
+    span = judged(history)
+    cpu, lag = _samples(history, span, "cpu"), _samples(history, span, "lag_p99_s")
+    if cpu.empty or lag.empty:
+        return _row("V7", "unknown", None, 1.0, "the generator did not report on itself")
+    share, late = float(cpu.mean()), percentile(lag.to_numpy(float), 0.95)
+    used = max(share / CPU, late / LAG_S)
+    return _row("V7", "pass" if used < 1 else "fail", used, 1.0, f"CPU {share:.0%} of a core, lag {late * 1e3:.2g} ms")
+
+
+def stationarity(history: History) -> ValidityRow:
+    """V8: the share of good answers does not drift by more than 2 % a minute through the baseline.
+
+    It is taken relative to the requests due, so that neither a planned ramp nor Poisson arrivals count as drift; and a
+    slope counts only as far as it exceeds its own standard error three times, because a short baseline has a noisy one.
+    """
+    span = baseline(history)
+    if span is None or history.requests.empty:
+        return _row("V8", "unknown", None, DRIFT_PER_MIN, "no baseline")
+    counted = windows(history.requests, span)
+    share = pd.Series(counted.share, index=counted.start).dropna()
+    found, error = (60 * part for part in slope(share.index.to_numpy(float), share.to_numpy(float)))
+    if math.isnan(found):
+        return _row("V8", "unknown", None, DRIFT_PER_MIN, "the baseline is shorter than three seconds")
+    drifts = abs(found) - SIGMAS * error > DRIFT_PER_MIN
+    why = f"standard error {error:.2g} in {len(share)} windows"
+    return _row("V8", "fail" if drifts else "pass", abs(found), DRIFT_PER_MIN, why)
+
+
+def clock(history: History) -> ValidityRow:
+    """V9: the wall clock did not move against the monotonic one by a millisecond."""
+    drift = None if history.end is None else history.end.get("clock_drift_s")
+    if not isinstance(drift, int | float):
+        return _row("V9", "unknown", None, CLOCK_S, "the run has no end to compare the clocks at")
+    return _row("V9", "pass" if abs(drift) < CLOCK_S else "fail", abs(float(drift)), CLOCK_S, "")
+
+
+_NAMES = {
+    "V1": ("schedule slip p99", "s"),
+    "V2": ("offered-load error", "share"),
+    "V6": ("Little's law error", "share"),
+    "V7": ("generator headroom used", "share"),
+    "V8": ("baseline drift a minute", "share"),
+    "V9": ("clock drift", "s"),
+}
+
+
+def _row(number: str, result: Result, value: float | None, limit: float | None, why: str) -> ValidityRow:
+    name, unit = _NAMES[number]
+    return ValidityRow(number, name, result, value, limit, unit, why)
+
+
+def _planned(history: History) -> float | None:
+    numbers = [stream.planned for stream in history.header.plan.streams if stream.kind == "open"]
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known and len(known) == len(numbers) else None
+
+
+def _poisson(history: History) -> bool:
+    return any(stream.arrivals == "poisson" for stream in history.header.plan.streams)
+
+
+def _stretches(history: History, rows: pd.DataFrame) -> list[tuple[str, Span]]:
+    spans = [(phase.name, Span(phase.name, phase.start, phase.end)) for phase in history.phases]
+    return spans or [("the run", Span("run", float(rows["due"].min()), math.inf))]
+
+
+def _unsent(rows: pd.DataFrame) -> float:
+    return float((rows["outcome"] == "unsent").mean()) if len(rows) else 0.0
+
+
+def _samples(history: History, span: Span | None, column: str) -> "pd.Series[float]":
+    frame = history.generator if span is None else within(history.generator, span, "t")
+    return frame[column].dropna()
