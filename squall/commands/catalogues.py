@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from scenarios.loader import load as load_scenario
 
 from faults.catalogue import load as load_faults
+from scenarios.loader import load as load_scenario
 from squall.exits import Exit
 from targets.catalogue import targets as load_targets
 

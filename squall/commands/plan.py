@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from scenarios.loader import Overrides, ScenarioError, load
-from scenarios.planner import chance
 
+from scenarios.loader import Overrides, ScenarioError, load
 from scenarios.plan import Plan
+from scenarios.planner import chance
 from squall.exits import Exit
 
 

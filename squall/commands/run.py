@@ -6,10 +6,10 @@ from pathlib import Path
 
 import anyio
 from rich.console import Console
-from scenarios.loader import Overrides, ScenarioError, load
 
 from reports import judge
 from reports.render import render, write_all
+from scenarios.loader import Overrides, ScenarioError, load
 from scenarios.plan import LocustfileStream, Plan
 from squall.exits import Exit
 from squall.failures import explain

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from scenarios.loader import ScenarioError
 
+from scenarios.loader import ScenarioError
 from scenarios.plan import Plan
 from squall.commands.run import Options, prepare, run_plan
 from squall.exits import Exit
