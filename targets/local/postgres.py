@@ -156,6 +156,43 @@ async def connect(address: Address, database: str = NAME) -> asyncpg.Connection:
     )
 
 
+async def fill(primary: Address, schema: str) -> None:
+    """Make the mesh's database with its tables and seed rows.
+
+    Raises
+    ------
+    TargetError
+        When the server refuses.
+    """
+    try:
+        await _execute(primary, "postgres", f"create database {NAME}")
+        await _execute(primary, NAME, schema)
+    except asyncpg.PostgresError as error:
+        raise TargetError(f"the mesh's database could not be made: {error}") from error
+
+
+async def has_replayed(replica: Address, primary: Address) -> bool:
+    """Tell whether the replica shows all that the primary has written by now."""
+    source = await connect(primary)
+    try:
+        written = await source.fetchval("select pg_current_wal_lsn()::text")
+    finally:
+        await source.close()
+    copy = await connect(replica, "postgres")
+    try:
+        return bool(await copy.fetchval("select pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written))
+    finally:
+        await copy.close()
+
+
+async def _execute(address: Address, database: str, script: str) -> None:
+    connection = await connect(address, database)
+    try:
+        await connection.execute(script)
+    finally:
+        await connection.close()
+
+
 def forget_shared_memory(data: Path) -> None:
     """Let the kernel free the server's System V segment once nothing uses it, even after a SIGKILL.
 

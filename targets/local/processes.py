@@ -56,14 +56,14 @@ class OwnProcess:
         return self.popen.wait()
 
 
-def spawn(command: Command, environment: Mapping[str, str]) -> OwnProcess:
-    """Start a command in a session of its own, with no input, at a lower priority than the harness."""
+def spawn(command: Command, environment: Mapping[str, str], stdin: int = subprocess.DEVNULL) -> OwnProcess:
+    """Start a command in a session of its own, at a lower priority than the harness."""
     nice = (shutil.which("nice") or "nice", "-n", str(NICENESS))
     other = {} if command.user is None else {"user": command.user, "group": command.user, "extra_groups": []}
     with command.log.open("ab") as log:
         popen = subprocess.Popen(  # type: ignore[call-overload]  # the identity's keywords are optional
             [*nice, *command.argv],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=log,
             stderr=log,
             cwd=command.cwd,

@@ -44,6 +44,15 @@ def following(address: Address) -> Ready:
     return ready
 
 
+async def holds(condition: Ready) -> bool:
+    """Ask once, for at most a second; a connection that fails or ends early is a no."""
+    try:
+        async with asyncio.timeout(1.0):
+            return await condition()
+    except (OSError, EOFError):  # a timeout is an OSError as well
+        return False
+
+
 async def _exchange(address: Address, request: bytes, until: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(address.host, address.port)
     try:

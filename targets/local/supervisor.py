@@ -12,6 +12,7 @@ from typing import Final
 from targets.base import Bench, Process, TargetError, Undo
 from targets.local import processes
 from targets.local.processes import Command
+from targets.local.ready import holds
 
 _READY_EVERY: Final = 0.008  # seconds between two questions to a node that starts
 _GONE_WITHIN: Final = 5.0  # seconds for a killed process to go
@@ -215,7 +216,7 @@ class Supervisor:
         """Ask a starting node until it answers."""
         node = program.command.node
         deadline = time.monotonic() + program.start_within
-        while not await _is_ready(program):
+        while not await holds(program.ready):
             if child.end.is_set():
                 hint = _tail(program.command.log)
                 raise TargetError(f"{node} ended with {_status(child.code)} while it was started", hint=hint)
@@ -237,14 +238,6 @@ class Supervisor:
 
 async def _always() -> bool:
     return True
-
-
-async def _is_ready(program: Program) -> bool:
-    try:
-        async with asyncio.timeout(1.0):
-            return await program.ready()
-    except (OSError, EOFError):  # not yet; a timeout is an OSError as well
-        return False
 
 
 async def _within(seconds: float, end: asyncio.Event, hurry: Callable[[], bool]) -> None:

@@ -1,0 +1,24 @@
+"""The targets that exist, by the names that scenarios use."""
+
+from targets.base import TargetError, TargetMap, TargetSpec
+from targets.mesh.topology import MESH
+
+
+def targets() -> dict[str, TargetMap]:
+    """Return the map of every target by its name; starts nothing and imports nothing heavy."""
+    return {target.name: target for target in (MESH,)}
+
+
+def spec(name: str) -> TargetSpec:
+    """Return the target that can be brought up under a name; imports what that takes.
+
+    Raises
+    ------
+    TargetError
+        When there is no such target.
+    """
+    if name != MESH.name:
+        raise TargetError(f"there is no target {name!r}", hint=f"targets: {', '.join(targets())}")
+    from targets.local.target import LocalMesh  # noqa: PLC0415 - planning needs no servers and no clients
+
+    return LocalMesh()

