@@ -112,7 +112,7 @@ class Stack:
 
     def start_service(self, node: str, variant: str = "full", **more: object) -> None:
         """Start a service process, healthy when this returns."""
-        service, port = node.split("-")[0], self.ports.setdefault(node, free_port())
+        service, port = node.split("-", maxsplit=1)[0], self.ports.setdefault(node, free_port())
         links = {
             "payments": self.ports.get("payments-1", 1),
             "postgres-primary": self.ports["postgres"],
@@ -152,7 +152,7 @@ class Stack:
 
     @property
     def database(self) -> Address:
-        """The database's address."""
+        """Return the database's address."""
         return Address("127.0.0.1", self.ports["postgres"])
 
     def query(self, statement: str, *values: object) -> list:
@@ -187,7 +187,7 @@ def make_database(port: int) -> None:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """The stores and one instance of each service."""
+    """Start the stores and one instance of each service."""
     folder = Path(tempfile.mkdtemp(prefix="squall-e2e-services-"))
     folder.chmod(0o755)
     stack = Stack(folder, {name: free_port() for name in ("valkey", "nats", "postgres", "payments-1")})
@@ -225,9 +225,9 @@ def test_same_key_is_one_order(stack: Stack) -> None:
     """The same idempotency key answers the same order, at the same time or later, and charges once."""
     first = order(stack, "same", **{"x-request-id": "story-1"})
     again = order(stack, "same")
-    assert (201, 200) == (first.status_code, again.status_code)
+    assert (first.status_code, again.status_code) == (201, 200)
     assert first.json() == again.json()
-    assert "story-1" == first.headers["x-request-id"]
+    assert first.headers["x-request-id"] == "story-1"
 
     async def together() -> list[httpx.Response]:
         async with httpx.AsyncClient(timeout=20) as client:
@@ -236,12 +236,12 @@ def test_same_key_is_one_order(stack: Stack) -> None:
             return await asyncio.gather(*calls)
 
     answers = asyncio.run(together())
-    assert 1 == len({answer.json()["id"] for answer in answers})
-    assert [200] * 5 + [201] == sorted(answer.status_code for answer in answers)
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
     other = httpx.post(
         stack.url("orders-1", "/orders"), json={"sku": "sku-8"}, headers={"idempotency-key": "same"}, timeout=20
     )
-    assert 422 == other.status_code
+    assert other.status_code == 422
 
 
 def test_order_is_published_and_notified_with_its_correlation_id(stack: Stack) -> None:
@@ -249,7 +249,7 @@ def test_order_is_published_and_notified_with_its_correlation_id(stack: Stack) -
     placed = order(stack, "told", **{"x-request-id": "story-2"}).json()["id"]
     eventually(lambda: stack.query("select 1 from notifications where order_id = $1", placed))
     row = stack.query("select * from notifications where order_id = $1", placed)[0]
-    assert ("story-2", 1) == (row["request_id"], row["deliveries"])
+    assert (row["request_id"], row["deliveries"]) == ("story-2", 1)
     hops = {(line["hop"], line["lid"]) for line in stack.lines("orders-1", "attempt") + stack.lines("orders-1", "call")}
     assert {(hop, "story-2") for hop in ("orders->postgres-primary", "orders->payments-lb", "orders->nats")} <= hops
     notifiers = stack.lines("notifier-1", "attempt") + stack.lines("notifier-2", "attempt")
@@ -271,8 +271,8 @@ def test_redelivered_message_is_notified_once(stack: Stack) -> None:
 
     asyncio.run(publish_again())
     seen = lambda: stack.lines("notifier-1", "notified") + stack.lines("notifier-2", "notified")  # noqa: E731
-    eventually(lambda: [True, False] == sorted((x["first"] for x in seen() if x["order"] == placed), reverse=True))
-    assert 1 == len(stack.query("select 1 from notifications where order_id = $1", placed))
+    eventually(lambda: sorted((x["first"] for x in seen() if x["order"] == placed), reverse=True) == [True, False])
+    assert len(stack.query("select 1 from notifications where order_id = $1", placed)) == 1
 
 
 def test_observations_name_what_is_left(stack: Stack) -> None:
@@ -281,7 +281,7 @@ def test_observations_name_what_is_left(stack: Stack) -> None:
     seen = asyncio.run(observe(stack.database))
     assert seen.pop("orders") >= 1
     assert seen.pop("redeliveries") >= 0
-    assert {"unpublished": 0, "undelivered": 0, "duplicate_notifications": 0, "double_charges": 0} == seen
+    assert seen == {"unpublished": 0, "undelivered": 0, "duplicate_notifications": 0, "double_charges": 0}
 
 
 def test_catalog_fills_and_uses_the_cache(stack: Stack) -> None:
@@ -293,9 +293,9 @@ def test_catalog_fills_and_uses_the_cache(stack: Stack) -> None:
 
     asyncio.run(forget())
     looks = [httpx.get(stack.url("catalog-1", "/catalog/sku-3")) for _ in range(2)]
-    assert ["miss", "hit"] == [look.headers["x-cache"] for look in looks]
+    assert [look.headers["x-cache"] for look in looks] == ["miss", "hit"]
     assert looks[0].json() == looks[1].json() == {"sku": "sku-3", "name": "Article 3", "price_cents": 211}
-    assert 404 == httpx.get(stack.url("catalog-1", "/catalog/nothing")).status_code
+    assert httpx.get(stack.url("catalog-1", "/catalog/nothing")).status_code == 404
 
 
 def test_dead_cache_hurts_only_the_unprotected(stack: Stack) -> None:
@@ -304,15 +304,15 @@ def test_dead_cache_hurts_only_the_unprotected(stack: Stack) -> None:
     stack.end("valkey")
     try:
         answers = [httpx.get(stack.url("catalog-1", "/catalog/sku-4")) for _ in range(8)]
-        assert [200] * 8 == [answer.status_code for answer in answers]
+        assert [answer.status_code for answer in answers] == [200] * 8
         assert {"bypass"} == {answer.headers["x-cache"] for answer in answers}
         opened = [line for line in stack.lines("catalog-1", "breaker") if line["edge"] == "catalog->valkey-replica"]
-        assert ("closed", "open") == (opened[0]["from"], opened[0]["to"])
-        assert 502 == httpx.get(stack.url("catalog-2", "/catalog/sku-4")).status_code
+        assert (opened[0]["from"], opened[0]["to"]) == ("closed", "open")
+        assert httpx.get(stack.url("catalog-2", "/catalog/sku-4")).status_code == 502
     finally:
         stack.start_valkey()
     eventually(lambda: httpx.get(stack.url("catalog-1", "/catalog/sku-4")).headers["x-cache"] == "hit", 4)
-    assert 0 == stack.end("catalog-2", signal.SIGTERM)
+    assert stack.end("catalog-2", signal.SIGTERM) == 0
 
 
 def test_database_away_gives_stale_articles_and_a_quick_refusal(stack: Stack) -> None:
@@ -326,13 +326,13 @@ def test_database_away_gives_stale_articles_and_a_quick_refusal(stack: Stack) ->
     stack.end("postgres", signal.SIGINT)
     try:
         stale = httpx.get(stack.url("catalog-1", "/catalog/sku-5"))
-        assert (200, "stale", "degraded") == (
+        assert (
             stale.status_code,
             stale.headers["x-cache"],
             stale.headers["x-squall-outcome"],
-        )
+        ) == (200, "stale", "degraded")
         start = time.monotonic()
-        assert 502 == order(stack, "away").status_code
+        assert order(stack, "away").status_code == 502
         assert time.monotonic() - start < 1.0
     finally:
         stack.start_postgres()
@@ -343,14 +343,14 @@ def test_payments_away_opens_the_breaker_and_closes_it_again(stack: Stack) -> No
     """Without payments checkouts fail fast, the breaker opens, and closes after payments is back."""
     stack.end("payments-1")
     outcomes = [order(stack, f"poor-{number}") for number in range(8)]
-    assert 502 == outcomes[0].status_code
+    assert outcomes[0].status_code == 502
     last = outcomes[-1]
-    assert (503, "breaker_open") == (last.status_code, last.headers["x-squall-outcome"])
+    assert (last.status_code, last.headers["x-squall-outcome"]) == (503, "breaker_open")
     assert int(last.headers["retry-after"]) >= 1
     stack.start_service("payments-1")
     eventually(lambda: order(stack, "rich").status_code in {200, 201}, 4)
     steps = [(line["from"], line["to"]) for line in stack.lines("orders-1", "breaker")]
-    assert [("closed", "open"), ("open", "half_open"), ("half_open", "closed")] == steps
+    assert steps == [("closed", "open"), ("open", "half_open"), ("half_open", "closed")]
 
 
 def test_broker_restart_loses_no_notification(stack: Stack) -> None:
@@ -360,8 +360,8 @@ def test_broker_restart_loses_no_notification(stack: Stack) -> None:
     assert {201} == {answer.status_code for answer in placed}
     stack.start_nats()
     ids = [answer.json()["id"] for answer in placed]
-    eventually(lambda: 3 == len(stack.query("select 1 from notifications where order_id = any($1)", ids)))
-    assert 0 == asyncio.run(observe(stack.database))["duplicate_notifications"]
+    eventually(lambda: len(stack.query("select 1 from notifications where order_id = any($1)", ids)) == 3)
+    assert asyncio.run(observe(stack.database))["duplicate_notifications"] == 0
 
 
 def test_media_keeps_documents(stack: Stack) -> None:
@@ -375,7 +375,7 @@ def test_media_keeps_documents(stack: Stack) -> None:
     assert ("zstd", body) == (packed.headers["content-encoding"], packed.content)
     assert int(packed.headers["content-length"]) < len(body) / 10
     assert text(3) == httpx.get(stack.url("media-1", "/media/media-3")).content
-    assert 404 == httpx.get(stack.url("media-1", "/media/nothing")).status_code
+    assert httpx.get(stack.url("media-1", "/media/nothing")).status_code == 404
 
 
 def test_limiter_refuses_only_the_noisy_tenant(stack: Stack) -> None:
@@ -386,7 +386,7 @@ def test_limiter_refuses_only_the_noisy_tenant(stack: Stack) -> None:
     refused = [answer for answer in noisy if answer.status_code == 429]
     assert refused
     assert {("limited", "1")} == {(x.headers["x-squall-outcome"], x.headers["retry-after"]) for x in refused}
-    assert 200 == calm.status_code
+    assert calm.status_code == 200
     states = lambda: [line["state"] for line in stack.lines("catalog-1", "limiter")]  # noqa: E731
     eventually(lambda: states() == ["limiting", "clear"], 3)
 
@@ -404,16 +404,16 @@ def test_sigterm_drains(stack: Stack) -> None:
             return await charge, code
 
     answer, code = asyncio.run(story())
-    assert (200, 0) == (answer.status_code, code)
+    assert (answer.status_code, code) == (200, 0)
     with pytest.raises(httpx.ConnectError):
         httpx.get(stack.url("payments-2", "/healthz"))
-    assert [0] == [line["in_flight"] for line in stack.lines("payments-2", "stopped")]
+    assert [line["in_flight"] for line in stack.lines("payments-2", "stopped")] == [0]
 
 
 def test_services_tell_how_they_are(stack: Stack) -> None:
     """Health answers bodies of the size asked for, takes bodies, and metrics are Prometheus text."""
-    assert 5000 == len(httpx.get(stack.url("media-1", "/healthz?bytes=5000")).content)
-    assert 200 == httpx.post(stack.url("media-1", "/healthz"), content=b"x" * 100_000).status_code
+    assert len(httpx.get(stack.url("media-1", "/healthz?bytes=5000")).content) == 5000
+    assert httpx.post(stack.url("media-1", "/healthz"), content=b"x" * 100_000).status_code == 200
     metrics = httpx.get(stack.url("orders-1", "/metrics")).text
     for name in ("mesh_requests_total", "mesh_call_seconds_bucket", "mesh_breaker_state", "mesh_published_total"):
         assert name in metrics
