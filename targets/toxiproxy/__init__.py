@@ -1,0 +1,1 @@
+"""Toxiproxy, the network between the nodes: finding or building its server, and talking to it."""
