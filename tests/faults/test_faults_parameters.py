@@ -1,0 +1,130 @@
+"""What each fault refuses, and what it says in words and to the server."""
+
+import pytest
+from pydantic import ValidationError
+
+from faults.catalogue import load
+from targets.base import HttpFault
+from targets.fake import FAKE_MAP
+
+REFUSED = [
+    ("latency", {"delay": "1ms"}, "could not feel a delay of 1 ms: choose 20ms or more"),
+    ("latency", {"delay": "30ms", "jitter": "40ms"}, "a jitter of 40 ms is larger than the delay of 30 ms"),
+    ("latency", {"delay": "2m"}, "delay"),
+    ("latency", {"delay": "1s", "share": "0%"}, "share"),
+    ("latency", {"delay": "1s", "share": 1.5}, "share"),
+    ("latency", {"delay": "1s", "direction": "sideways"}, "direction"),
+    ("latency", {"delay": "1s", "latncy": 3}, "latncy"),
+    ("bandwidth", {"rate": "-1kB/s"}, "rate"),
+    ("bandwidth", {"rate": "0kB/s"}, "rate"),
+    ("bandwidth", {"rate": "10MB/s"}, "rate"),
+    ("slow_close", {"delay": "10ms"}, "delay"),
+    ("timeout", {"timeout": "1h"}, "timeout"),
+    ("reset_peer", {"timeout": "-1s"}, "timeout"),
+    ("slicer", {"average_size": "1B", "delay": "5ms"}, "average_size"),
+    ("slicer", {"average_size": "64B", "delay": "0s"}, "delay"),
+    ("slicer", {"average_size": "64B", "size_variation": "0B", "delay": "5ms"}, "size_variation"),
+    ("slicer", {"average_size": "64B", "size_variation": "64B", "delay": "5ms"}, "must be below the average_size"),
+    ("slicer", {"average_size": "100kB", "delay": "1ms"}, "could not feel slices of 100 kB every 1 ms"),
+    ("limit_data", {"bytes": "0B"}, "bytes"),
+    ("limit_data", {"bytes": "1GB"}, "bytes"),
+    ("abort", {"status": 399}, "status"),
+    ("abort", {"status": 600}, "status"),
+    ("abort", {"status": True}, "status"),
+    ("abort", {"status": 503, "share": 0}, "share"),
+    ("delay", {"delay": "19ms"}, "could not feel a delay of 19 ms"),
+    ("stop", {"grace": "5"}, "grace"),
+]
+
+
+@pytest.mark.parametrize(("kind", "parameters", "why"), REFUSED)
+def test_what_the_server_would_not_check_is_refused_here(kind: str, parameters: dict, why: str) -> None:
+    """A fault that would crash the server, do nothing or go unfelt is refused with its reason."""
+    place = {"node": "back-1"} if kind == "stop" else {"edge": "front->back"}
+    with pytest.raises(ValidationError, match=why):
+        load()[kind](**place, **parameters)
+
+
+SAID = [
+    ("latency", {"delay": "900ms", "jitter": "100ms"}, "latency 900 ms ± 100 ms on front->back"),
+    ("latency", {"delay": "2s", "share": "10%"}, "latency 2 s on front->back, 0.1 of connections"),
+    ("latency", {"delay": "50ms", "direction": "upstream"}, "latency 50 ms on front->back, requests"),
+    ("bandwidth", {"rate": "64kB/s"}, "bandwidth 64 kB/s on front->back"),
+    ("slow_close", {"delay": "2s"}, "closes 2 s late on front->back"),
+    ("timeout", {}, "black hole on front->back"),
+    ("timeout", {"timeout": "1s"}, "black hole on front->back, closed after 1 s"),
+    ("reset_peer", {}, "reset on front->back"),
+    ("reset_peer", {"timeout": "50ms"}, "reset after 50 ms on front->back"),
+    ("slicer", {"average_size": "1kB", "delay": "5ms"}, "slices of 1 kB every 5 ms on front->back"),
+    ("limit_data", {"bytes": "2.5MB"}, ""),
+    ("limit_data", {"bytes": "2500B"}, "closed after 2.5 kB on front->back"),
+    ("down", {}, "front->back down: connections refused"),
+    ("noop", {}, "nothing on front->back"),
+    ("abort", {"status": 503, "share": "5%"}, "abort with 503 on front->back for 0.05 of requests"),
+    ("delay", {"delay": "1s"}, "requests 1 s late on front->back"),
+]
+
+
+@pytest.mark.parametrize(("kind", "parameters", "text"), [row for row in SAID if row[2]])
+def test_a_fault_says_itself_in_words(kind: str, parameters: dict, text: str) -> None:
+    """Plan, progress and report show the fault as a person would write it."""
+    assert text == load()[kind](edge="front->back", **parameters).text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "attributes"),
+    [
+        ("latency", {"delay": "0.9s", "jitter": "100ms"}, {"latency": 900, "jitter": 100}),
+        ("bandwidth", {"rate": "1MB/s"}, {"rate": 1000}),
+        ("slow_close", {"delay": "2s"}, {"delay": 2000}),
+        ("timeout", {}, {"timeout": 0}),
+        ("timeout", {"timeout": "400us"}, {"timeout": 1}),
+        ("reset_peer", {"timeout": "50ms"}, {"timeout": 50}),
+        ("slicer", {"average_size": "64B", "delay": "5ms"}, {"average_size": 64, "size_variation": 16, "delay": 5000}),
+        ("limit_data", {"bytes": "2kB"}, {"bytes": 2000}),
+    ],
+)
+def test_the_server_is_told_in_its_own_units(kind: str, parameters: dict, attributes: dict) -> None:
+    """Milliseconds, microseconds, bytes and kB/s are converted here."""
+    assert attributes == dict(load()[kind](edge="front->back", **parameters).attributes())
+
+
+def test_a_fault_is_felt_where_it_hurts() -> None:
+    """An edge's links, one link, the links into a node, the edge itself in Envoy, and a node that nobody calls."""
+    faults = load()
+
+    def links(kind: str, **parameters: object) -> list[str]:
+        return [link.name for link in faults[kind](**parameters).links(FAKE_MAP)]
+
+    assert links("down", edge="front->back") == ["front->back-1", "front->back-2"]
+    assert links("down", edge="front->back-2") == ["front->back-2"]
+    assert links("crash", node="back-1") == ["front->back-1"]
+    assert links("abort", edge="front->back", status=503) == ["front->back"]
+    assert links("crash", node="hermit") == ["squall->hermit"]
+    assert links("crash", node="nobody") == []
+    assert links("down", edge="nobody->nowhere") == []
+    assert links("abort", edge="back->store", status=503) == []
+
+
+def test_an_edge_without_an_envoy_takes_no_http_fault() -> None:
+    """The reason names the edges that could take it."""
+    fault = load()["abort"](edge="back->store", status=503)
+    assert fault.unfit(FAKE_MAP) == "no Envoy carries back->store; HTTP faults go to front->back"
+    assert load()["abort"](edge="front->back", status=503).unfit(FAKE_MAP) == ""
+
+
+def test_envoy_is_told_the_share_of_requests() -> None:
+    """Abort and delay become the filter's values."""
+    faults = load()
+    abort, delay = faults["abort"](edge="e", status=502, share="5%"), faults["delay"](edge="e", delay="1.5s")
+    assert HttpFault(abort_status=502, share=0.05) == abort.filter()
+    assert HttpFault(delay_ms=1500, share=1.0) == delay.filter()
+
+
+@pytest.mark.parametrize("kind", sorted(load()))
+def test_every_fault_and_parameter_is_documented(kind: str) -> None:
+    """The reference page is made of docstrings and descriptions, so none may be missing."""
+    fault = load()[kind]
+    assert fault.__doc__
+    assert fault.__doc__ == fault.__doc__.strip()
+    assert [name for name, field in fault.model_fields.items() if not field.description] == []
