@@ -33,7 +33,10 @@ def cluster(upstream: Upstream) -> Document:
         "load_assignment": {"cluster_name": upstream.edge, "endpoints": [{"lb_endpoints": endpoints}]},
         "circuit_breakers": {"thresholds": [thresholds(hop)]},
     }
-    return document if hop.ejection is None else document | {"outlier_detection": ejection(hop.ejection)}
+    if hop.ejection is not None:
+        document["outlier_detection"] = ejection(hop.ejection)
+        document["typed_extension_protocol_options"] = _judging(hop.ejection)
+    return document
 
 
 def thresholds(hop: Hop) -> Document:
@@ -57,19 +60,39 @@ def _retry_limit(retry: EnvoyRetry | None) -> Document:
 
 
 def ejection(rule: Ejection) -> Document:
-    """Return outlier detection by failures in a row only: with two instances statistics say nothing."""
-    off = ("enforcing_consecutive_5xx", "enforcing_success_rate", "enforcing_failure_percentage")
+    """Return outlier detection by failures in a row only: with two instances statistics say nothing.
+
+    Local failures are not split from the others: if they were, each new stream on a connection would count as a local
+    success, so that neither timeouts nor the ends of connections that Toxiproxy accepted for a dead instance would ever
+    come in a row. What Envoy itself saw counts as a gateway failure; which answers count is said by `_judging`.
+    """
+    statistics = (
+        "enforcing_success_rate",
+        "enforcing_failure_percentage",
+        "enforcing_local_origin_success_rate",
+        "enforcing_failure_percentage_local_origin",
+    )
     return {
-        "split_external_local_origin_errors": True,
-        "consecutive_local_origin_failure": rule.local_failures or UNLIMITED,
-        "enforcing_consecutive_local_origin_failure": 100 if rule.local_failures else 0,
-        "enforcing_local_origin_success_rate": 0,
-        "enforcing_failure_percentage_local_origin": 0,
-        "consecutive_gateway_failure": rule.gateway_failures or UNLIMITED,
-        "enforcing_consecutive_gateway_failure": 100 if rule.gateway_failures else 0,
-        **dict.fromkeys(off, 0),
+        "consecutive_gateway_failure": rule.local_failures or UNLIMITED,
+        "enforcing_consecutive_gateway_failure": 100 if rule.local_failures else 0,
+        "consecutive_5xx": rule.gateway_failures or UNLIMITED,
+        "enforcing_consecutive_5xx": 100 if rule.gateway_failures else 0,
+        **dict.fromkeys(statistics, 0),
         "interval": milliseconds(rule.interval_ms),
         "base_ejection_time": milliseconds(rule.base_ms),
         "max_ejection_percent": int(rule.max_percent),
-        "always_eject_one_host": False,
     }
+
+
+def _judging(rule: Ejection) -> Document:
+    """Return which answers count as failures of their instance: 502 to 504, or none at all."""
+    statuses = [{"name": ":status", "string_match": {"exact": str(status)}} for status in (502, 503, 504)]
+    rules = [{"http_response_headers_match": {"headers": [status]}} for status in statuses]
+    counted = {"or_match": {"rules": rules}} if rule.gateway_failures else {"not_match": {"any_match": True}}
+    kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    options = {
+        "@type": f"type.googleapis.com/{kind}",
+        "explicit_http_config": {"http_protocol_options": {}},
+        "outlier_detection": {"error_matcher": counted},
+    }
+    return {kind: options}

@@ -46,6 +46,7 @@ _ATTEMPT: Final = {
     "path": "%REQ(:PATH)%",
     "details": "%RESPONSE_CODE_DETAILS%",
     "deadline_ms": "%REQ(X-DEADLINE-MS)%",
+    "timeout_ms": "%REQ(X-ENVOY-EXPECTED-RQ-TIMEOUT-MS)%",
 }
 
 
@@ -110,7 +111,7 @@ def runtime_values(edge: str, setting: HttpFault | None) -> dict[str, str]:
     """Return what the runtime keys of an edge must be for a fault; "" removes a key."""
     setting = setting or HttpFault()
     abort, delay = setting.abort_status is not None, setting.delay_ms is not None
-    share = f'{{"numerator": {round(setting.share * 1_000_000)}, "denominator": "MILLION"}}'
+    share = f'{{"numerator":{round(setting.share * 1_000_000)},"denominator":"MILLION"}}'
     values = {
         "abort_status": str(setting.abort_status) if abort else "",
         "abort_share": share if abort else "",

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from targets.base import Address, Link, TargetMap
 
+_TIMER_MS: Final = 5  # Envoy's timers and durations are whole milliseconds
 _NOT_TRAFFIC: Final = ("/healthz", "/_probe")
 _TURNS: Final = {"EJECT": ("closed", "open"), "UNEJECT": ("open", "closed")}
 
@@ -45,7 +46,8 @@ class EnvoyLogs:
         if edge is None or _text(entry, "path").startswith(_NOT_TRAFFIC):
             return None
         link = self._links.get(_text(entry, "upstream"))
-        status, flags = _whole(entry, "status", 0), _flags(entry)
+        status = _whole(entry, "status", 0)
+        flags = _flags(entry, answered=status > 0)
         start, deadline_ms = _number(entry, "start"), _text(entry, "deadline_ms")
         return {
             "lid": _text(entry, "lid"),
@@ -91,9 +93,14 @@ def _text(entry: Mapping[str, Any], key: str) -> str:
     return "" if value is None else str(value)
 
 
-def _flags(entry: Mapping[str, Any]) -> str:
+def _flags(entry: Mapping[str, Any], *, answered: bool) -> str:
+    """Return the response flags; an attempt that the route's own timeout ended has none, so its length must tell."""
     flags = _text(entry, "flags")
-    return "" if flags == "-" else flags
+    if flags not in {"", "-"}:
+        return flags
+    allowed_ms = _whole(entry, "timeout_ms", 0)
+    ran_out = not answered and allowed_ms > 0 and _number(entry, "duration_ms") >= allowed_ms - _TIMER_MS
+    return "UT" if ran_out else ""
 
 
 def _number(entry: Mapping[str, Any], key: str) -> float:

@@ -12,10 +12,12 @@ DEADLINE: Final = 2.0  # seconds for one exchange with the admin interface
 
 # What the protections count; histograms and the hundreds of other counters stay behind.
 _COUNTED: Final = (
-    r"^cluster\..*\.(upstream_rq_(total|retry|retry_success|retry_overflow|retry_limit_exceeded|timeout|per_try_timeout"
-    r"|active|pending_active|pending_overflow|5xx)|upstream_cx_(active|connect_fail|overflow)"
-    r"|circuit_breakers\.default\..*|outlier_detection\.ejections_(active|enforced_total))$"
-    r"|\.http_local_rate_limit\.|^http\..*\.fault\."
+    r"^cluster\.[^.]+\.("
+    r"upstream_rq_(total|retry|retry_success|retry_overflow|retry_limit_exceeded|timeout|per_try_timeout|active"
+    r"|pending_active|pending_overflow|5xx)|upstream_cx_(active|connect_fail|overflow)"
+    r"|circuit_breakers\.default\.(cx_open|rq_open|rq_pending_open|rq_retry_open|remaining_(cx|pending|retries|rq))"
+    r"|outlier_detection\.ejections_(active|enforced_total))$"
+    r"|\.http_local_rate_limit\.(enforced|ok)$|\.fault\.(aborts|delays)_injected$"
 )
 METRICS_PATH: Final = "/stats/prometheus?" + str(httpx.QueryParams({"filter": _COUNTED}))
 
