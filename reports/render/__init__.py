@@ -1,1 +1,57 @@
-"""Renderers: one file a format."""
+"""Renderers: one file a format.
+
+A report is made from the files of a run directory alone, so that last month's run can be rendered again.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from reports.render import as_html, as_json, as_junit, as_markdown, as_text
+from reports.render.view import View, open_view
+
+_RENDERERS: Final[Mapping[str, Callable[[View], str]]] = {
+    "text": as_text.render,
+    "html": as_html.render,
+    "junit": as_junit.render,
+    "markdown": as_markdown.render,
+    "json": as_json.render,
+}
+FORMATS: Final = tuple(_RENDERERS)
+FILES: Final = {"html": "report.html", "junit": "junit.xml", "markdown": "summary.md"}
+
+
+def render(directory: Path, format: str, *, color: bool = False) -> str:  # noqa: A002  # the command line's own word
+    """Return a run's report in one of `FORMATS`.
+
+    Parameters
+    ----------
+    directory
+        The run directory; what is missing from it is said in the report.
+    format
+        One of `FORMATS`.
+    color
+        Whether text may hold the escape sequences of a terminal; other formats have none.
+
+    Raises
+    ------
+    ValueError
+        There is no such format.
+    reports.history.RunDirectoryError
+        `directory` is no run directory.
+    """
+    if format not in _RENDERERS:
+        raise ValueError(f"no format {format!r}; there are {', '.join(FORMATS)}")
+    view = open_view(directory)
+    return as_text.render(view, color=color) if format == "text" else _RENDERERS[format](view)
+
+
+def write_all(directory: Path) -> tuple[Path, ...]:
+    """Write `report.html`, `junit.xml` and `summary.md` into a run directory, and return their paths."""
+    view = open_view(directory)
+    paths = []
+    for name, file in FILES.items():
+        path = directory / file
+        path.write_text(_RENDERERS[name](view), encoding="utf-8")
+        paths.append(path)
+    return tuple(paths)

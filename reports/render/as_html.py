@@ -1,0 +1,145 @@
+"""The verdict as one self-contained page: no network, no script; light, dark and print."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.render import run_tables
+from reports.render.facts import facts_of
+from reports.render.figures import Figure, chart_rows, numbers_table, prepare, strips
+from reports.render.narrative import answers, story
+from reports.render.palette import css_variables
+from reports.render.verdict_tables import checks_table, control_sentence, reasons, validity_table
+from reports.render.view import Side, View
+from reports.render.words import MARK, plural, seconds
+from reports.validity import closed_loop
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+_ICON: Final = {
+    "pass": '<circle cx="10" cy="10" r="9" fill="none" stroke="currentColor" stroke-width="2"/>'
+    '<path d="M5.5 10.5l3 3 6-6.5" fill="none" stroke="currentColor" stroke-width="2.4"/>',
+    "fail": '<path d="M6 1h8l5 5v8l-5 5H6l-5-5V6z" fill="none" stroke="currentColor" stroke-width="2"/>'
+    '<path d="M6.5 6.5l7 7m0-7l-7 7" fill="none" stroke="currentColor" stroke-width="2.4"/>',
+    "unknown": '<path d="M10 1l9 9-9 9-9-9z" fill="none" stroke="currentColor" stroke-width="2"/>'
+    '<path d="M7.8 8a2.2 2.2 0 1 1 3.2 2q-1 .5-1 1.6m0 1.6v1.6" fill="none" stroke="currentColor" stroke-width="1.8"/>',
+}
+
+
+def render(view: View) -> str:
+    """Return the page."""
+    sides = [side for side in (view.main, view.control) if side is not None]
+    drawn = prepare(view, [facts_of(side).broken for side in sides])
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            view=view,
+            plan=view.main.history.header.plan,
+            header=view.main.history.header,
+            story=story(view),
+            answers=answers(view),
+            reasons=reasons(view),
+            control_sentence=control_sentence(view.verdict.control),
+            damage=view.main.history.damage,
+            strips=strips(drawn),
+            rows=chart_rows(drawn),
+            numbers=[(one.caption, numbers_table(one)) for one in drawn],
+            tables=[table for table in (checks_table(view), validity_table(view)) if table],
+            details=[(_heading(view, side), _details(side)) for side in sides],
+            closed=closed_loop(view.main.history),
+            notes=view.verdict.metrics.get("notes") or [],
+            run_facts=_run_facts(view),
+            method=_method(view.main),
+        )
+    )
+
+
+def _heading(view: View, side: Side) -> str:
+    return f"This run (variant {side.variant})" if side is view.main else f"Control (variant {side.variant})"
+
+
+def _details(side: Side) -> list[Any]:
+    makers = (
+        run_tables.phases_table,
+        run_tables.edges_table,
+        run_tables.faults_table,
+        run_tables.changes_table,
+        run_tables.observations_table,
+        run_tables.generator_table,
+    )
+    tables = [make(side) for make in makers]
+    return [table.without_empty_columns() for table in tables if table]
+
+
+def _run_facts(view: View) -> dict[str, str]:
+    header = view.main.history.header
+    host = header.host
+    memory = host.get("memory_bytes")
+    machine = [
+        str(host.get("name") or ""),
+        plural(host["cores"], "core") if isinstance(host.get("cores"), int) else "",
+        f"{memory / 1e9:.1f} GB" if isinstance(memory, int | float) and memory else "",
+        str(host.get("kernel") or ""),
+    ]
+    facts = {
+        "run": header.run_id,
+        "started": header.started,
+        "scenario": header.scenario_path,
+        "target and variant": " / ".join(part for part in (header.plan.target, header.plan.variant) if part),
+        "seed": str(header.plan.seed),
+        "load": seconds(header.plan.duration) if header.plan.duration else "",
+        "host": ", ".join(part for part in machine if part),
+        "git": header.git,
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(header.versions.items())),
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _method(side: Side) -> list[str]:
+    """Say how the page's numbers were made."""
+    kinds = {stream.kind for stream in side.history.header.plan.streams}
+    lines = [
+        "Latency is counted from the moment a request was due, not from when it was sent. A request that was never sent "
+        "counts at its deadline, because its user waited so long.",
+        "A percentile is a value that was observed (the smallest with at least that share at or below it). It is printed "
+        "only where at least three samples lie beyond it; its interval only where five do.",
+        "A good answer has the outcome ok and came within the deadline of its operation. Degraded answers are kept apart.",
+        "A fault begins and ends when canaries feel it, on new connections through the proxies that real traffic passes.",
+    ]
+    if "open" in kinds:
+        lines.append("Open loop: arrivals follow a schedule that does not wait for answers, as independent users do.")
+    return lines
+
+
+def _badge(result: str) -> Markup:
+    word = {"pass": "Pass", "fail": "Fail", "unknown": "Unknown"}.get(result, "Unknown")
+    icon = Markup('<svg viewBox="0 0 20 20" aria-hidden="true">{}</svg>').format(Markup(_ICON[word.lower()]))  # noqa: S704  # a constant
+    return icon + word
+
+
+def _drawing(figure: Figure, width: str) -> Markup:
+    """Mark a drawing as markup: it was made by the chart library, which escapes all text in it."""
+    return Markup(figure.wide if width == "wide" else figure.narrow)  # noqa: S704  # see the docstring
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        badge=_badge,
+        drawing=_drawing,
+        mark=MARK,
+        light=css_variables(dark=False),
+        dark=css_variables(dark=True),
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704  # a file of this package
+    )
+    return environment

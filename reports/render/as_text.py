@@ -1,0 +1,77 @@
+"""The verdict for a terminal: at most a screen or two, worst first, colour only if asked for."""
+
+from io import StringIO
+from typing import Final
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from reports.render.narrative import story
+from reports.render.tables import Table
+from reports.render.verdict_tables import checks_table, control_sentence, reasons, validity_table
+from reports.render.view import View
+from reports.render.words import MARK, printable
+from reports.verdict import Result
+
+WIDTH: Final = 110
+_STYLE: Final[dict[Result, str]] = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
+_MAX_REASONS = 8
+
+
+def render(view: View, *, color: bool = False) -> str:
+    """Return the report as lines of at most `WIDTH` columns."""
+    console = Console(
+        file=StringIO(), width=WIDTH, force_terminal=color, color_system="standard" if color else None, highlight=False,
+        markup=False, emoji=False, legacy_windows=False, no_color=not color, _environ={},
+    )  # fmt: skip
+    with console.capture() as captured:
+        console.print(_page(view))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _page(view: View) -> Group:
+    plan, verdict = view.main.history.header.plan, view.verdict.verdict
+    first = Text(f"{MARK[verdict]} {verdict.upper()}", _STYLE[verdict])
+    first.append(f"  {printable(plan.name or 'unnamed run')}", "bold")
+    first.append(f"  ({printable(plan.target)}, variant {printable(plan.variant)}, seed {plan.seed})", "dim")
+    parts = [
+        first,
+        *_reasons(view),
+        Text(),
+        Text(printable(story(view))),
+        Text(printable(control_sentence(view.verdict.control)), "dim"),
+    ]
+    for table in (checks_table(view), validity_table(view)):
+        if table:
+            parts += [Text(), Text(table.title, "bold"), Padding(_grid(table.without_empty_columns()), (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def _reasons(view: View) -> list[Text]:
+    found = reasons(view)
+    lines = [Text(f"  - {printable(reason)}", _STYLE[view.verdict.verdict]) for reason in found[:_MAX_REASONS]]
+    return lines + ([Text(f"  - and {len(found) - _MAX_REASONS} more")] if len(found) > _MAX_REASONS else [])
+
+
+def _grid(table: Table) -> Grid:
+    grid = Grid(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for column in table.columns:
+        number = column.kind == "number"
+        grid.add_column(
+            "" if column.kind == "result" else column.name,
+            justify="right" if number else "left",
+            no_wrap=column.kind != "text",
+            overflow="fold",
+        )
+    for row in table.rows:
+        cells = [_cell(cell, column.kind) for cell, column in zip(row.cells, table.columns, strict=True)]
+        grid.add_row(*cells)
+    return grid
+
+
+def _cell(cell: str, kind: str) -> Text:
+    if kind == "result" and cell in MARK:
+        return Text(f"{MARK[cell]} {cell}", _STYLE[cell])  # type: ignore[index]  # just looked up
+    return Text(printable(cell))

@@ -1,0 +1,168 @@
+"""What a story needs to know: what was broken, who noticed, what acted, and how it came back."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from reports import phases
+from reports.history import FaultWindow
+from reports.render.lanes import Thing
+from reports.render.view import Side
+from reports.statistics import percentile, supports
+
+DROP: Final = 0.005  # of availability: less than this nobody notices
+SLOWER: Final = 1.5  # times the baseline's tail: less than this nobody notices
+SLOWER_S: Final = 0.010  # seconds that it must be slower by, besides
+_PROTECTED: Final = ("breaker_open", "limited", "shed", "degraded")
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One fault; times in seconds from the start of the load, None for what did not happen."""
+
+    key: str
+    text: str
+    where: str
+    asked: float | None
+    on: float | None
+    off: float | None
+    felt: bool
+    healed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """How one operation did in one stretch: `tail` is the highest percentile of p99, p95, p50 that `n` supports."""
+
+    n: int
+    availability: float | None
+    tail_name: str
+    tail: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """One operation before and while something was broken."""
+
+    operation: str
+    before: Stretch
+    during: Stretch
+
+    @property
+    def lost(self) -> float:
+        """Availability lost, from 0 to 1."""
+        if self.before.availability is None or self.during.availability is None:
+            return 0.0
+        return max(0.0, self.before.availability - self.during.availability)
+
+    @property
+    def slower(self) -> bool:
+        """True when its tail grew by more than noise."""
+        if self.before.tail is None or self.during.tail is None or self.before.tail_name != self.during.tail_name:
+            return False
+        return self.during.tail > self.before.tail * SLOWER and self.during.tail > self.before.tail + SLOWER_S
+
+    @property
+    def noticed(self) -> bool:
+        """True when its users could tell."""
+        return self.lost > DROP or self.slower
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """One protection that acted: when first, counted from the first fault's effect, and how often."""
+
+    thing: Thing
+    first: float
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The whole of one side's story, as numbers."""
+
+    broken: tuple[Broken, ...]
+    impacts: tuple[Impact, ...]
+    reactions: tuple[Reaction, ...]
+    spared: dict[str, int]  # requests that a protection answered, by outcome, while something was broken
+    fault_seconds: float | None
+    recovered: float | None  # seconds after the last fault's end until all was back to normal
+    not_recovered: str  # why `recovered` is None
+    loss: float | None  # seconds of full outage that the loss amounts to
+
+
+def facts_of(side: Side) -> Facts:
+    """Work out one side's facts."""
+    history, figures = side.history, side.verdict.metrics.get("recovery") or {}
+    calm, hurt = phases.baseline(history), phases.faulted(history)
+    if hurt is None and (on := phases.effect_on(history)) is not None:
+        hurt = phases.Span("fault", on, side.origin + side.span)
+    return Facts(
+        broken=tuple(_broken(side, number, fault) for number, fault in enumerate(history.faults, start=1)),
+        impacts=_impacts(side, calm, hurt),
+        reactions=_reactions(side, None if hurt is None else hurt.start - side.origin),
+        spared=_spared(side, hurt),
+        fault_seconds=None if hurt is None else hurt.seconds,
+        recovered=figures.get("time_to_recover_s"),
+        not_recovered=str(figures.get("why") or "no record of what came after the fault"),
+        loss=figures.get("loss_area_s"),
+    )
+
+
+def _broken(side: Side, number: int, fault: FaultWindow) -> Broken:
+    plan = fault.plan
+    return Broken(
+        key=f"F{number}",
+        text=plan.text or " ".join(part for part in (plan.kind, plan.where) if part) or "fault",
+        where=plan.where,
+        asked=side.since_load(fault.asked),
+        on=side.since_load(phases.felt(fault)),
+        off=side.since_load(phases.healed(fault)),
+        felt=fault.felt is not None,
+        healed=fault.healed is not None,
+    )
+
+
+def _impacts(side: Side, calm: phases.Span | None, hurt: phases.Span | None) -> tuple[Impact, ...]:
+    if calm is None or hurt is None:
+        return ()
+    before, during = (phases.within(side.history.requests, span) for span in (calm, hurt))
+    names = sorted({*before["name"].unique(), *during["name"].unique()})
+    return tuple(_impact(name, before[before["name"] == name], during[during["name"] == name]) for name in names)
+
+
+def _impact(name: str, before: pd.DataFrame, during: pd.DataFrame) -> Impact:
+    """Compare the same percentile on both sides: the one that the smaller sample supports."""
+    quantile = next((q for q in (0.99, 0.95) if supports(q, min(len(before), len(during)))), 0.5)
+    return Impact(name, _stretch(before, quantile), _stretch(during, quantile))
+
+
+def _stretch(rows: pd.DataFrame, quantile: float) -> Stretch:
+    enough = supports(quantile, len(rows))
+    return Stretch(
+        n=len(rows),
+        availability=float(rows["good"].mean()) if len(rows) else None,
+        tail_name=f"p{quantile * 100:g}",
+        tail=percentile(rows["latency"], quantile) if enough else None,
+    )
+
+
+def _reactions(side: Side, on: float | None) -> tuple[Reaction, ...]:
+    """Return the protections that left their normal state after the first effect; nodes are not protections."""
+    found = []
+    for lane in side.lanes():
+        moved = [
+            span for span in lane.spans if not span.normal and span.state != "half_open" and span.end > (on or 0.0)
+        ]
+        if lane.thing.kind != "node" and moved:
+            found.append(Reaction(lane.thing, moved[0].start - (on or 0.0), len(moved)))
+    return tuple(found)
+
+
+def _spared(side: Side, hurt: phases.Span | None) -> dict[str, int]:
+    if hurt is None:
+        return {}
+    outcomes = Counter(phases.within(side.history.requests, hurt)["outcome"].astype(str))
+    return {outcome: outcomes[outcome] for outcome in _PROTECTED if outcomes[outcome]}

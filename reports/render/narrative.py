@@ -1,0 +1,215 @@
+"""The story in plain words, generated from the facts: what was broken, who noticed, what acted, how it came back."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from reports.render.facts import Broken, Facts, Impact, Reaction, facts_of
+from reports.render.view import Side, View
+from reports.render.words import count, listed, moment, plural, seconds, share
+
+_DID: Final = {
+    "breaker": "the breaker of {} opened",
+    "ejection": "Envoy took {} out of the balance",
+    "threshold": "Envoy's threshold for {} was reached",
+    "limiter": "the limiter {} began to reject",
+    "retry_budget": "the retry budget of {} ran out",
+}
+_SPARED: Final = {
+    "breaker_open": "{} failed fast by a breaker",
+    "limited": "{} turned away by a limiter",
+    "shed": "{} shed",
+    "degraded": "{} answered by a fallback",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One of the four questions: answered for the run, and in a sentence for its control."""
+
+    question: str
+    lead: str
+    lines: tuple[str, ...]
+    control: str
+
+
+def answers(view: View) -> tuple[Answer, ...]:
+    """Answer what was broken, who noticed, what the protections did, and how it came back."""
+    mine, other = facts_of(view.main), None if view.control is None else facts_of(view.control)
+    pieces = (
+        ("What was broken", _broken_lines),
+        ("Who noticed", _noticed_lines),
+        ("What the protections did", _reaction_lines),
+        ("How it came back", _recovery_lines),
+    )
+    found = []
+    for question, lines_of in pieces:
+        lead, *lines = lines_of(view.main, mine)
+        control = "" if view.control is None or other is None else _joined(lines_of(view.control, other))
+        found.append(Answer(question, lead, tuple(lines), control))
+    return tuple(found)
+
+
+def story(view: View) -> str:
+    """Return the run in four or five sentences."""
+    facts = facts_of(view.main)
+    if not view.main.history.phases:
+        return "The run left no record of any load: there is no story to tell."
+    sentences = [_broken_sentence(facts), _reaction_sentence(facts), _effect_sentence(facts), _back_sentence(facts)]
+    if view.control is not None:
+        sentences.append(_control_sentence(view.control))
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _joined(lines: list[str]) -> str:
+    return "; ".join(lines[:3])
+
+
+def _broken_lines(_side: Side, facts: Facts) -> list[str]:
+    if not facts.broken:
+        return ["Nothing: this run had no faults."]
+    lines = []
+    for fault in facts.broken[:4]:
+        lines += [_capital(fault.text), _when(fault)]
+    rest = len(facts.broken) - 4
+    return lines + ([f"and {plural(rest, 'more fault')}"] if rest > 0 else [])
+
+
+def _when(fault: Broken) -> str:
+    if fault.asked is None:
+        return "never began"
+    if not fault.felt:
+        return f"asked at {moment(fault.asked)}, but no canary felt it"
+    if fault.on is None or fault.off is None or not fault.healed:
+        return f"felt from {moment(fault.on)} on; no canary saw it end"
+    return f"felt from {moment(fault.on)} to {moment(fault.off)} ({seconds(fault.off - fault.on)})"
+
+
+def _noticed_lines(_side: Side, facts: Facts) -> list[str]:
+    if not facts.impacts:
+        return ["Nothing can be said: no requests before or during the fault." if facts.broken else "Nobody."]
+    noticed = sorted((impact for impact in facts.impacts if impact.noticed), key=lambda impact: -impact.lost)
+    calm = [impact.operation for impact in facts.impacts if not impact.noticed]
+    lines = [_impact_text(impact) for impact in noticed] or ["Nobody: no operation lost answers or grew slow."]
+    return lines + ([f"{listed(calm)} did not notice"] if calm and noticed else [])
+
+
+def _impact_text(impact: Impact) -> str:
+    parts = []
+    if impact.lost > 0 or not impact.slower:
+        parts.append(f"{share(impact.during.availability)} answered well (before: {share(impact.before.availability)})")
+    if impact.slower or impact.lost > 0:
+        parts.append(_tail_text(impact))
+    return f"{impact.operation}: " + ", ".join(part for part in parts if part)
+
+
+def _tail_text(impact: Impact) -> str:
+    if impact.before.tail is None or impact.during.tail is None:
+        return ""
+    return f"{impact.during.tail_name} {seconds(impact.before.tail)} → {seconds(impact.during.tail)}"
+
+
+def _reaction_lines(_side: Side, facts: Facts) -> list[str]:
+    lines = [f"{_capital(_did(reaction))} {_after(reaction)}{_again(reaction)}" for reaction in _by_subject(facts)]
+    spared = [_SPARED[outcome].format(plural(n, "request")) for outcome, n in facts.spared.items()]
+    return [*lines, *spared] or ["Nothing: no breaker, limiter or retry budget acted."]
+
+
+def _did(reaction: Reaction) -> str:
+    return _DID[reaction.thing.kind].format(reaction.thing.subject)
+
+
+def _after(reaction: Reaction) -> str:
+    return f"{seconds(max(0.0, reaction.first))} after the fault began"
+
+
+def _again(reaction: Reaction) -> str:
+    return "" if reaction.times == 1 else f", {count(reaction.times)} times in all"
+
+
+def _by_subject(facts: Facts) -> list[Reaction]:
+    """Join the holders of one breaker (two instances of a service): the first to act, and all their times."""
+    joined: dict[tuple[str, str], Reaction] = {}
+    for reaction in sorted(facts.reactions, key=lambda reaction: reaction.first):
+        key = (reaction.thing.kind, reaction.thing.subject)
+        first = joined.get(key)
+        total = reaction.times + (first.times if first else 0)
+        joined[key] = Reaction((first or reaction).thing, (first or reaction).first, total)
+    return list(joined.values())
+
+
+def _recovery_lines(_side: Side, facts: Facts) -> list[str]:
+    if not facts.broken:
+        return ["There was nothing to come back from."]
+    loss = [] if facts.loss is None else [f"lost in all: as much as {seconds(facts.loss)} of full outage"]
+    return [_capital(_recovery_text(facts)), *loss]
+
+
+def _recovery_text(facts: Facts) -> str:
+    if facts.recovered is None:
+        return f"recovery: {facts.not_recovered}"
+    if facts.recovered < 0.5:
+        return "back to normal as soon as the fault ended"
+    return f"back to normal {seconds(facts.recovered)} after the fault ended"
+
+
+def _broken_sentence(facts: Facts) -> str:
+    faults = facts.broken
+    if not faults:
+        return "Nothing was broken in this run."
+    first = min((fault.asked for fault in faults if fault.asked is not None), default=None)
+    if first is None:
+        return "No fault was ever injected."
+    texts = listed([fault.text for fault in faults[:3]]) + (f" and {len(faults) - 3} more" if len(faults) > 3 else "")
+    lasted = f", for {seconds(facts.fault_seconds)}" if facts.fault_seconds else ""
+    unfelt = "" if all(fault.felt for fault in faults) else " (not every fault was felt)"
+    return f"At {moment(first)} came {texts}{lasted}{unfelt}."
+
+
+def _reaction_sentence(facts: Facts) -> str:
+    reactions = _by_subject(facts)
+    if not facts.broken:
+        return ""
+    if not reactions:
+        return "No breaker, limiter or retry budget acted."
+    first, *rest = reactions
+    also = f", then {listed([_did(reaction) for reaction in rest[:2]])}" if rest else ""
+    return f"{_capital(_did(first))} {seconds(max(0.0, first.first))} later{also}."
+
+
+def _effect_sentence(facts: Facts) -> str:
+    noticed = [impact for impact in facts.impacts if impact.noticed]
+    calm = [impact.operation for impact in facts.impacts if not impact.noticed]
+    if not facts.impacts:
+        return ""
+    if not noticed:
+        return "No operation lost answers or grew slow."
+    quiet = f"; {listed(calm)} did not notice" if calm else ""
+    return f"{_capital('; '.join(_impact_clause(impact) for impact in noticed[:3]))}{quiet}."
+
+
+def _impact_clause(impact: Impact) -> str:
+    parts = []
+    if impact.lost > 0.0005:
+        parts.append(f"was answered well {share(impact.during.availability)} of the time")
+    if impact.slower and impact.during.tail is not None:
+        parts.append(
+            f"had a {impact.during.tail_name} of {seconds(impact.during.tail)} instead of {seconds(impact.before.tail)}"
+        )
+    return f"{impact.operation} {' and '.join(parts)}"
+
+
+def _back_sentence(facts: Facts) -> str:
+    return f"{_capital(_recovery_text(facts))}." if facts.broken else ""
+
+
+def _control_sentence(control: Side) -> str:
+    effect = _effect_sentence(facts_of(control))
+    return (
+        f"In the control, without these protections (variant {control.variant}): {effect[0].lower()}{effect[1:]}"
+        if effect
+        else ""
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

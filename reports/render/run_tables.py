@@ -1,0 +1,193 @@
+"""The tables of the history: phases, edges, faults, state changes, observations, and what the run ran on."""
+
+from typing import Any
+
+from reports.history import FaultWindow
+from reports.render.tables import Column, Row, Table
+from reports.render.view import Side
+from reports.render.words import NOTHING, count, moment, number, quantity, seconds, share
+
+MAX_CHANGES = 60
+
+
+def phases_table(side: Side) -> Table:
+    """Return availability, percentiles and outcomes of each operation in each phase."""
+    rows = []
+    for name, phase in sorted(_mapping(side.verdict.metrics.get("phases")).items(), key=lambda item: item[1]["start"]):
+        operations = sorted(_mapping(phase.get("operations")).items())
+        parts = [*operations, ("all", phase)] if len(operations) != 1 else operations
+        ends = f"{phase['start'] - side.origin:.1f} to {phase['end'] - side.origin:.1f} s"
+        rows += [_phase_row(name, ends, operation, figures) for operation, figures in parts]
+    columns = (
+        Column("phase"),
+        Column("from, to"),
+        Column("operation"),
+        Column("requests", "number"),
+        Column("available", "number"),
+        Column("good a second", "number"),
+        Column("p50", "number"),
+        Column("p95", "number"),
+        Column("p99", "number"),
+        Column("p99, good ones", "number"),
+        Column("not answered well"),
+    )
+    note = "A percentile is printed only where enough requests support it: p95 needs 60, p99 needs 300."
+    return Table("phases", "Phases", columns, tuple(rows), note)
+
+
+def _phase_row(phase: str, ends: str, operation: str, figures: dict[str, Any]) -> Row:
+    took = _mapping(figures.get("latency"))
+    bad = {name: n for name, n in _mapping(figures.get("outcomes")).items() if name != "ok"}
+    return Row(
+        (
+            phase,
+            ends,
+            operation,
+            count(figures.get("requests")),
+            share(figures.get("availability")),
+            NOTHING if figures.get("goodput") is None else number(figures["goodput"]),
+            seconds(took.get("p50")),
+            seconds(took.get("p95")),
+            seconds(took.get("p99")),
+            seconds(took.get("good_p99")),
+            ", ".join(f"{count(n)} {name}" for name, n in bad.items()) or NOTHING,
+        )
+    )
+
+
+def faults_table(side: Side) -> Table:
+    """Return what became of each fault: asked, felt, taken back, gone."""
+    columns = (
+        Column("fault"),
+        Column("asked", "number"),
+        Column("felt after", "number"),
+        Column("undo asked", "number"),
+        Column("undone after", "number"),
+        Column("gone after", "number"),
+        Column("outcome"),
+    )
+    rows = tuple(_fault_row(side, number, fault) for number, fault in enumerate(side.history.faults, start=1))
+    note = "Canaries on new connections through the fault's own links say when it was felt and when it was gone."
+    return Table("faults", "Faults", columns, rows, note)
+
+
+def _fault_row(side: Side, number: int, fault: FaultWindow) -> Row:
+    sound = fault.felt is not None and fault.healed is not None
+    outcome = "felt and gone" if sound else _fault_trouble(fault)
+    return Row(
+        (
+            f"F{number} {fault.plan.text}",
+            moment(side.since_load(fault.asked)),
+            _delay(fault.asked, fault.felt),
+            moment(side.since_load(fault.undo_asked)),
+            _delay(fault.undo_asked, fault.undone),
+            _delay(fault.undo_asked, fault.healed),
+            outcome,
+        ),
+        None if sound else "unknown",
+    )
+
+
+def _fault_trouble(fault: FaultWindow) -> str:
+    words = {"not_felt": "not felt", "not_healed": "still felt after its undo", "failed": "could not be done"}
+    said = [word for state, word in words.items() if state in fault.states]
+    return ", ".join(said) or ("never began" if fault.asked is None else "no record of its end")
+
+
+def _delay(start: float | None, end: float | None) -> str:
+    return NOTHING if start is None or end is None else seconds(max(0.0, end - start))
+
+
+def edges_table(side: Side) -> Table:
+    """Return attempts and amplification of each edge in each phase."""
+    order = list(_mapping(side.verdict.metrics.get("phases")))
+    rows = []
+    for edge, spans in sorted(_mapping(side.verdict.metrics.get("edges")).items()):
+        for span, found in _mapping(spans).items():
+            figures = _mapping(found)
+            if figures.get("attempts"):
+                rows.append(_edge_row(edge, span, figures))
+    columns = (
+        Column("edge"),
+        Column("while"),
+        Column("requests", "number"),
+        Column("attempts", "number"),
+        Column("per request", "number"),
+        Column("most for one", "number"),
+        Column("failed", "number"),
+        Column("p50", "number"),
+        Column("p99", "number"),
+        Column("instances"),
+    )
+    note = "Attempts per request above 1 are retries; far above 1 they are a retry storm. Below 1, a breaker kept calls back."
+    return Table("edges", "Edges", columns, tuple(rows), note)
+
+
+def _edge_row(edge: str, span: str, figures: dict[str, Any]) -> Row:
+    replicas = _mapping(figures.get("replicas"))
+    total = sum(replicas.values()) or 1
+    return Row(
+        (
+            edge,
+            span,
+            count(figures.get("logical")),
+            count(figures.get("attempts")),
+            NOTHING if figures.get("amplification") is None else number(figures["amplification"]),
+            count(figures.get("most_attempts")),
+            share(figures.get("failed_share")),
+            seconds(figures.get("p50")),
+            seconds(figures.get("p99")),
+            ", ".join(f"{name} {share(n / total)}" for name, n in sorted(replicas.items()))
+            if len(replicas) > 1
+            else "",
+        )
+    )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def changes_table(side: Side) -> Table:
+    """Return the first state changes of breakers, limiters, budgets and nodes, in the order of time."""
+    found = sorted(
+        (span.start, lane.thing.label, span)
+        for lane in side.lanes()
+        for number, span in enumerate(lane.spans)
+        if number or not span.normal
+    )
+    rows = tuple(
+        Row((moment(start), label, span.word, seconds(span.end - start))) for start, label, span in found[:MAX_CHANGES]
+    )
+    left = len(found) - len(rows)
+    note = f"The first {len(rows)} of {len(found)} changes." if left else "Every change during the load."
+    columns = (Column("at", "number"), Column("what"), Column("became"), Column("for", "number"))
+    return Table("changes", "Breakers, limits and nodes", columns, rows, note)
+
+
+def observations_table(side: Side) -> Table:
+    """Return what the target told after the run."""
+    told = [(str(event.get("name")), event.get("value")) for event in side.history.of_kind("observation")]
+    rows = tuple(Row((name, number(float(value), 9))) for name, value in told if isinstance(value, int | float))
+    columns = (Column("observation"), Column("value", "number"))
+    return Table("observations", "Observations", columns, rows, "Taken once, after the traffic had ended and settled.")
+
+
+def generator_table(side: Side) -> Table:
+    """Return how well the load generator itself did."""
+    requests, samples = side.history.requests, side.history.generator
+    slip = (requests["sent"] - requests["due"]).dropna()
+    rows = []
+    if len(slip):
+        for name, quantile in (("p50", 0.5), ("p99", 0.99), ("greatest", 1.0)):
+            rows.append(Row((f"schedule slip, {name}", seconds(float(slip.quantile(quantile))))))
+        unsent = int(requests["sent"].isna().sum())
+        rows.append(Row(("due but never sent", f"{count(unsent)} of {count(len(requests))}")))
+    if len(samples):
+        rows.append(Row(("processor, greatest share of a core", quantity(float(samples["cpu"].max()), "share"))))
+        rows.append(Row(("event loop lag p99, greatest", seconds(float(samples["lag_p99_s"].max())))))
+        rows.append(Row(("requests in flight, greatest", count(float(samples["in_flight"].max())))))
+        rows.append(Row(("users, greatest", count(float(samples["users"].max())))))
+    columns = (Column("load generator"), Column("value", "number"))
+    note = "A slow generator would hide what users feel: latency counts from the moment a request was due, not from when it was sent."
+    return Table("generator", "Load generator", columns, tuple(rows), note)

@@ -1,0 +1,125 @@
+"""All that a renderer needs: the run, its control, and their verdicts, read once."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports import history, judge
+from reports.history import History
+from reports.render.lanes import Lane, lanes_of
+from reports.verdict import CheckRow, ControlRow, ValidityRow, Verdict
+
+CONTROL = "control"
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One run of the pair: the one under test or its control."""
+
+    history: History
+    verdict: Verdict
+
+    @property
+    def variant(self) -> str:
+        """The variant that ran."""
+        return self.history.header.plan.variant or "unknown variant"
+
+    @property
+    def origin(self) -> float:
+        """Zero of every time in a report, on the run's clock: the start of the load."""
+        return self.history.load_start or 0.0
+
+    @property
+    def span(self) -> float:
+        """Seconds that the charts show: the planned load, or as far as a cut run got."""
+        planned = self.history.header.plan.duration
+        due = self.history.requests["due"]
+        return planned if planned > 0 else float(due.max() - self.origin) if len(due) else 1.0
+
+    def since_load(self, t: float | None) -> float | None:
+        """Return a time of the run's clock as seconds from the start of the load."""
+        return None if t is None else t - self.origin
+
+    def requests(self) -> pd.DataFrame:
+        """Return the requests with their times counted from the start of the load."""
+        frame = self.history.requests
+        return frame.assign(
+            due=frame["due"] - self.origin, sent=frame["sent"] - self.origin, done=frame["done"] - self.origin
+        )
+
+    def attempts(self) -> pd.DataFrame:
+        """Return the attempts with their start counted from the start of the load."""
+        return self.history.attempts.assign(t_in=self.history.attempts["t_in"] - self.origin)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events with their times counted from the start of the load."""
+        return [{**event, "t": float(event["t"]) - self.origin} for event in self.history.events]
+
+    def lanes(self) -> list[Lane]:
+        """Return what changed its state during the load."""
+        return lanes_of(self.events(), self.span)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A run and its control, when there was one."""
+
+    main: Side
+    control: Side | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the whole."""
+        return self.main.verdict
+
+
+def open_view(directory: Path) -> View:
+    """Read a run directory and its control's; what has not been judged yet is judged now.
+
+    Raises
+    ------
+    reports.history.RunDirectoryError
+        `directory` holds none of the files of a run.
+    """
+    return View(_side(directory), _control(directory / CONTROL))
+
+
+def _control(directory: Path) -> Side | None:
+    try:
+        return _side(directory)
+    except history.RunDirectoryError:
+        return None
+
+
+def _side(directory: Path) -> Side:
+    found = history.read(directory)
+    return Side(found, _stored(directory / "verdict.json") or judge.judge(directory))
+
+
+def _stored(path: Path) -> Verdict | None:
+    """Return the verdict that stands in the directory; None when there is none, or it cannot be read."""
+    try:
+        document = json.loads(path.read_bytes())
+        return Verdict(
+            verdict=document["verdict"],
+            validity=tuple(_record(ValidityRow, row) for row in document["validity"]),
+            checks=tuple(_record(CheckRow, row) for row in document["checks"]),
+            control=_control_row(document["control"]),
+            metrics=dict(document["metrics"]),
+            why=tuple(document.get("why", ())),
+            exit=document["exit"],
+        )
+    except _UNREADABLE:
+        return None
+
+
+def _control_row(row: dict[str, Any] | None) -> ControlRow | None:
+    return None if row is None else _record(ControlRow, {**row, "failed": tuple(row["failed"])})
+
+
+def _record(kind: Any, row: dict[str, Any]) -> Any:
+    return kind(**{field.name: row[field.name] for field in fields(kind) if field.name in row})
