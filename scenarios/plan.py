@@ -1,6 +1,7 @@
 """The plan: a scenario worked out to absolute steps. Pure, printable, made before anything starts."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 from faults.base import Fault
@@ -82,6 +83,7 @@ class FaultStep:
     until: float
     phase: str
     fault: Fault
+    links: tuple[str, ...] = ()  # where it must be felt
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,5 +112,55 @@ class Plan:
         return self.phases[-1].end
 
     def to_document(self) -> dict[str, Any]:
-        """Return the plan as plain JSON types, for `run.json` and `squall plan --json`."""
-        raise NotImplementedError
+        """Return the plan as plain JSON types, for `run.json` and `squall plan --json` (docs/run-directory.md)."""
+        return {
+            "name": self.name,
+            "about": self.about,
+            "teaches": self.teaches,
+            "target": self.target,
+            "variant": self.variant,
+            "seed": self.seed,
+            "control": self.control,
+            "duration": self.duration,
+            "max_users": self.max_users,
+            "phases": [asdict(phase) for phase in self.phases],
+            "streams": [{**asdict(stream), "planned": planned(stream)} for stream in self.streams],
+            "faults": [self._fault_document(step) for step in self.faults],
+            "expectations": list(self.expectations),
+            "target_facts": self.target_facts,
+        }
+
+    def _fault_document(self, step: FaultStep) -> dict[str, Any]:
+        fault = step.fault
+        return {
+            "index": step.index,
+            "kind": fault.kind,
+            "level": fault.level,
+            "where": fault.where,
+            "text": fault.text(),
+            "at": step.at,
+            "until": step.until,
+            "phase": step.phase,
+            "links": list(step.links),
+            "share": fault.share_felt(),
+            "params": fault.model_dump(mode="json"),
+        }
+
+
+def planned(stream: Stream) -> float | None:
+    """Return the expected number of requests of a stream; None where answers decide how many there are."""
+    if not isinstance(stream, OpenStream):
+        return None
+    return planned_between(stream, stream.start, stream.end)
+
+
+def planned_between(stream: OpenStream, start: float, end: float) -> float:
+    """Return the expected number of an open stream's requests between two times: the area under its profile."""
+    total = 0.0
+    for left, right in pairwise(stream.profile):
+        lo, hi = max(left.t, start), min(right.t, end)
+        if hi > lo:
+            slope = (right.rate - left.rate) / (right.t - left.t)
+            middle = left.rate + slope * ((lo + hi) / 2 - left.t)
+            total += middle * (hi - lo)
+    return round(total, 6)
