@@ -9,7 +9,7 @@ import aiohttp
 from targets.base import Address
 from targets.mesh.kit import context
 from targets.mesh.kit.calls import Calls
-from targets.mesh.kit.refusals import BreakerOpen, DependencyFailed, Refusal, Shed, TimedOut
+from targets.mesh.kit.refusals import BreakerOpen, DeadlinePassed, DependencyFailed, Refusal, Shed, TimedOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,15 @@ class HttpClient:
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str], number: int = 1) -> Reply:
         """Ask once; raises `TimedOut`, `Shed`, `BreakerOpen` or `DependencyFailed` for anything but 2xx to 4xx."""
+        limit_s = self._limit_s()
         try:
             with self._calls.attempt(self._edge, number, "call") as attempt:
-                async with asyncio.timeout(self._limit_s()):
+                async with asyncio.timeout(limit_s):
                     reply = await self._send(path, body, headers)
                 attempt.status = reply.status
         except TimeoutError as error:
+            if limit_s < self._timeout_s:
+                raise DeadlinePassed("the caller's deadline has passed") from error
             raise TimedOut(f"{self._edge} took too long", retry_after=1.0) from error
         except aiohttp.ClientError as error:
             raise DependencyFailed(f"{self._edge}: {type(error).__name__}") from error

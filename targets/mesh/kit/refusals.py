@@ -61,7 +61,11 @@ class Shed(Refusal):
 
 
 class TimedOut(Refusal):
-    """Something that this service needs took too long, or the caller's deadline has passed."""
+    """Something that this service needs took too long."""
 
     status = 504
     outcome = "timeout"
+
+
+class DeadlinePassed(TimedOut):
+    """The caller's own deadline has passed: nobody's failure, and not worth another try."""

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from targets.mesh.kit import context
 from targets.mesh.kit.app import Kit, json_response, new_application, read_object
-from targets.mesh.kit.refusals import BadRequest, Conflict, Shed, TimedOut
+from targets.mesh.kit.refusals import BadRequest, Conflict, DeadlinePassed, Shed
 from targets.mesh.services.work import WorkLine, service_time
 
 REMEMBERED = 50_000  # keys
@@ -70,7 +70,7 @@ class Payments:
         self._waiting.set(self._line.waiting(now))
         left = context.seconds_left() if self._drop_expired else None
         if left is not None and self._line.wait(now) >= left:
-            raise TimedOut("the deadline passes before the charge can begin")
+            raise DeadlinePassed("the deadline passes before the charge can begin")
         done = self._line.join(now, self._draw())
         if done is None:
             self._shed.inc()

@@ -8,7 +8,7 @@ from targets.mesh.kit.app import Kit
 from targets.mesh.kit.breaker import CircuitBreaker
 from targets.mesh.kit.gate import Gate
 from targets.mesh.kit.http import HttpClient, Reply
-from targets.mesh.kit.refusals import BreakerOpen, DependencyFailed, Shed, TimedOut
+from targets.mesh.kit.refusals import DeadlinePassed, DependencyFailed, Shed, TimedOut
 from targets.mesh.kit.retry import Retrier
 
 EDGE = "orders->payments"  # what is protected
@@ -22,7 +22,7 @@ class Till:
     def __init__(self, kit: Kit) -> None:
         services = kit.config.variant.services
         policy = services.payments_breaker
-        self._breaker = CircuitBreaker(EDGE, policy, kit.log, kit.metrics) if policy else None
+        self._breaker = CircuitBreaker(EDGE, policy, kit.log, kit.metrics, counts=_counts) if policy else None
         self._gate = Gate("orders", services.payments_bulkhead, kit.metrics)
         self._retrier = Retrier(EDGE, services.payments_retry, kit.log, kit.metrics, _worth_another_try)
         self._client = HttpClient(
@@ -60,5 +60,9 @@ class Till:
         return await self._client.post("/payments/charge", body, headers, number)
 
 
+def _counts(error: Exception) -> bool:
+    return not isinstance(error, DeadlinePassed)
+
+
 def _worth_another_try(error: BaseException) -> bool:
-    return isinstance(error, WORTH_ANOTHER_TRY) and not isinstance(error, BreakerOpen)
+    return isinstance(error, WORTH_ANOTHER_TRY) and not isinstance(error, DeadlinePassed)
