@@ -120,7 +120,7 @@ class _Operation:
 
     def _break(self, fault: FakeFault) -> None:
         at, until = (self.story.load_start + t for t in self.story.fault_span(fault))
-        on, off = at + (fault.felt_after_s or 0.0), until + fault.lingers_s
+        on, off = at + (fault.felt_after_s or 0.0), until + (fault.healed_after_s or 0.0) + fault.lingers_s
         hit = (self.sent >= on) & (self.sent < off) & (self.random.random(len(self.due)) < fault.share)
         self.fault_edge = fault.edge
         rejected = hit & self._rejected(on, off)

@@ -1,0 +1,50 @@
+"""A run directory that was cut at any byte is judged, and never passes."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_runs import GUARDED
+
+from reports.fake import write_run
+from reports.judge import judge
+
+FILES = ("run.json", "events.jsonl", "requests.arrows", "attempts.arrows", "series.arrows", "logs.jsonl")
+TINY = replace(GUARDED, phases={"warm": 1.0, "baseline": 3.0, "fault": 3.0, "recovery": 3.0})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("whole"), story=TINY, control=None)
+
+
+def test_the_uncut_run_passes(whole):
+    """The runs that are cut below would have passed."""
+    assert judge(whole).verdict == "pass"
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(FILES), at=st.floats(0, 1, exclude_max=True))
+def test_a_cut_run_is_unknown(whole, name, at):
+    """Whatever byte a file ends at, judging does not raise, and the verdict is unknown."""
+    path = whole / name
+    data = path.read_bytes()
+    try:
+        path.write_bytes(data[: int(at * len(data))])
+        assert judge(whole).verdict == "unknown"
+    finally:
+        path.write_bytes(data)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts=st.lists(st.floats(0, 1), min_size=len(FILES), max_size=len(FILES)).filter(lambda cuts: min(cuts) < 1))
+def test_a_run_cut_in_all_its_files_is_unknown(whole, tmp_path_factory, cuts):
+    """Files of any lengths together are judged as well."""
+    directory = shutil.copytree(whole, tmp_path_factory.mktemp("cut") / "run")
+    for name, at in zip(FILES, cuts, strict=True):
+        data = (directory / name).read_bytes()
+        (directory / name).write_bytes(data[: int(at * len(data))])
+    assert judge(directory).verdict == "unknown"
+    shutil.rmtree(directory)
