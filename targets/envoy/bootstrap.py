@@ -72,7 +72,10 @@ def _upstream(edge: Edge, policies: variants.Envoy, links: Mapping[str, Address]
 
 
 def probe_path(callee: str) -> str:
-    """Return the path that Envoy answers itself, behind the same fault filter as the callee's own requests."""
+    """Return the path for canaries, behind the same fault filter as the callee's own requests.
+
+    Envoy answers it itself with 200; with `?bytes=N`, or as a POST, it goes to the callee's `/healthz`.
+    """
     return f"{PROBE_PREFIX}/{callee}"
 
 
@@ -126,7 +129,7 @@ def bootstrap(node: EnvoyNode) -> Document:
         "cluster_manager": {"outlier_detection": {"event_log_path": str(node.ejections_log)}},
         "static_resources": {
             "listeners": [_listener(node)],
-            "clusters": [clusters.cluster(upstream) for upstream in node.upstreams],
+            "clusters": [make(one) for one in node.upstreams for make in (clusters.cluster, clusters.probe_cluster)],
         },
     }
 

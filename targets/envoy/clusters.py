@@ -1,11 +1,13 @@
 """The callee side of an edge in Envoy: endpoints, thresholds, ejection."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from targets.base import Address
 from targets.envoy.model import Document, Upstream
 from targets.mesh.variants import Ejection, EnvoyRetry, Hop, Thresholds
 
+PROBE_CLUSTER: Final = "probe."  # before an edge's name: its instances again, for canaries, without protections
 UNLIMITED: Final = 1_000_000_000  # Envoy has thresholds (1024, and 3 retries) unless told otherwise
 
 
@@ -20,23 +22,32 @@ def milliseconds(value: int) -> str:
 
 
 def cluster(upstream: Upstream) -> Document:
-    """Return the cluster of an edge, named as the edge."""
+    """Return the cluster of an edge, named as the edge, with the protections of its hop."""
     hop = upstream.hop
-    endpoints = [{"endpoint": {"address": socket_address(link)}} for link in upstream.links]
-    document: Document = {
-        "name": upstream.edge,
-        "type": "STATIC",
-        "connect_timeout": milliseconds(hop.connect_timeout_ms),
-        "lb_policy": "LEAST_REQUEST",
-        # Without it Envoy asks ejected instances again once fewer than half are left.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-        "load_assignment": {"cluster_name": upstream.edge, "endpoints": [{"lb_endpoints": endpoints}]},
-        "circuit_breakers": {"thresholds": [thresholds(hop)]},
-    }
+    document = _instances(upstream.edge, upstream.links, hop.connect_timeout_ms)
+    document["circuit_breakers"] = {"thresholds": [thresholds(hop)]}
     if hop.ejection is not None:
         document["outlier_detection"] = ejection(hop.ejection)
         document["typed_extension_protocol_options"] = _judging(hop.ejection)
     return document
+
+
+def probe_cluster(upstream: Upstream) -> Document:
+    """Return the cluster that canaries with a body go to."""
+    return _instances(PROBE_CLUSTER + upstream.edge, upstream.links, upstream.hop.connect_timeout_ms)
+
+
+def _instances(name: str, links: Sequence[Address], connect_timeout_ms: int) -> Document:
+    endpoints = [{"endpoint": {"address": socket_address(link)}} for link in links]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": milliseconds(connect_timeout_ms),
+        "lb_policy": "LEAST_REQUEST",
+        # Without it Envoy asks ejected instances again once fewer than half are left.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+    }
 
 
 def thresholds(hop: Hop) -> Document:

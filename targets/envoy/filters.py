@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from targets.base import HttpFault
-from targets.envoy.clusters import milliseconds
+from targets.envoy.clusters import PROBE_CLUSTER, milliseconds
 from targets.envoy.model import Document, EnvoyNode, Upstream
 from targets.mesh.variants import EnvoyRetry, RateLimit
 
@@ -122,7 +122,7 @@ def runtime_values(edge: str, setting: HttpFault | None) -> dict[str, str]:
 
 
 def _virtual_host(node: EnvoyNode) -> Document:
-    probes = [_probe(upstream) for upstream in node.upstreams]
+    probes = [probe for upstream in node.upstreams for probe in _probes(upstream)]
     return {
         "name": node.name,
         "domains": ["*"],
@@ -131,12 +131,19 @@ def _virtual_host(node: EnvoyNode) -> Document:
     }
 
 
-def _probe(upstream: Upstream) -> Document:
-    return {
-        "match": {"path": upstream.probe},
-        "direct_response": {"status": 200, "body": {"inline_string": "ok\n"}},
-        "typed_per_filter_config": {EDGE_FAULT: fault(upstream.edge)},
-    }
+def _probes(upstream: Upstream) -> Iterable[Document]:
+    """Yield the routes of canaries: bodies are passed on to the callee's health check, all else is answered here.
+
+    They pass the fault filter and nothing of the protections, so that no canary can trip or soothe one.
+    """
+    fault_only = {"typed_per_filter_config": {EDGE_FAULT: fault(upstream.edge)}}
+    passed_on = {"cluster": PROBE_CLUSTER + upstream.edge, "prefix_rewrite": "/healthz", "timeout": "60s"}
+    with_bytes = {"query_parameters": [{"name": "bytes", "present_match": True}]}
+    with_body = {"headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
+    for match in (with_bytes, with_body):
+        yield {"match": {"path": upstream.probe, **match}, "route": passed_on, **fault_only}
+    answer = {"status": 200, "body": {"inline_string": "ok\n"}}
+    yield {"match": {"path": upstream.probe}, "direct_response": answer, **fault_only}
 
 
 def _route(upstream: Upstream) -> Document:
