@@ -49,12 +49,12 @@ class Site:
         return self.bench.workspace / "media"
 
 
-async def bring_up(site: Site) -> None:
-    """Start every node; returns when the mesh answers through its entry."""
+async def bring_up(site: Site, toxiproxy: Path) -> None:
+    """Start every node, with the Toxiproxy server at a path; returns when the mesh answers through its entry."""
     launch = site.supervisor.launch
     async with asyncio.TaskGroup() as group:
         group.create_task(site.forks.start(site.supervisor), name=NURSERY)
-        linked = group.create_task(site.links.start())
+        linked = group.create_task(site.links.start(toxiproxy))
         stores = [group.create_task(part(site, linked)) for part in (_databases, _caches, _broker)]
         site.media.mkdir()
         stores.append(group.create_task(asyncio.to_thread(seed_media, site.media)))
@@ -71,10 +71,12 @@ async def bring_down(site: Site) -> None:
     """End everything: what keeps logs in good order, the rest at once."""
     supervisor = site.supervisor
     talkers = [node for service in SERVICES for node in instances(service)] + list(ENVOYS)
+    await supervisor.settle()
     try:
         await supervisor.end(talkers, _GRACE)
     finally:
         await supervisor.end(STORES, _QUICK, quick=True)
+        site.links.close()
         await site.forks.close()
         await supervisor.end([process.node for process in supervisor.running()], 0)
 

@@ -11,6 +11,7 @@ from typing import Final
 from targets.base import Finding, TargetError
 from targets.envoy import bootstrap
 from targets.local import nats, ports, postgres, valkey
+from targets.toxiproxy import server
 
 _NEEDED_BYTES: Final = 1_000_000_000
 _WITHIN: Final = 10.0  # seconds for a server to say its version
@@ -33,34 +34,60 @@ def findings() -> Iterator[Finding]:
     """Look at everything; starts each server only to ask for its version."""
     for name, (find, mend) in SERVERS.items():
         yield _server(name, find, mend)
+    yield _toxiproxy()
     yield _ports()
     yield _space(Path(tempfile.gettempdir()))
     yield _other_user(Path(tempfile.gettempdir()))
 
 
 def require() -> None:
-    """Refuse a machine that lacks something.
+    """Refuse a machine that lacks something; starts nothing.
 
     Raises
     ------
     TargetError
         With all that is missing, and the commands that mend it.
     """
-    bad = [finding for finding in findings() if finding.needed and not finding.ok]
+    folder = Path(tempfile.gettempdir())
+    servers = (_presence(name, find, mend) for name, (find, mend) in SERVERS.items())
+    bad = [finding for finding in (*servers, _space(folder), _other_user(folder)) if not finding.ok]
     if bad:
         what = "; ".join(f"{finding.name}: {finding.detail}" for finding in bad)
         raise TargetError(what, hint="\n".join(finding.mend for finding in bad))
 
 
-def _server(name: str, find: Callable[[], Path], mend: str) -> Finding:
+def _presence(name: str, find: Callable[[], Path], mend: str) -> Finding:
     try:
         path = find()
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_WITHIN, check=True)
     except TargetError as error:
         return Finding(name, ok=False, detail=str(error), mend=error.hint)
+    executable = os.access(path, os.X_OK)
+    return Finding(name, ok=executable, detail=str(path) if executable else f"{path} cannot be executed", mend=mend)
+
+
+def _server(name: str, find: Callable[[], Path], mend: str) -> Finding:
+    present = _presence(name, find, mend)
+    if not present.ok:
+        return present
+    try:
+        done = subprocess.run([find(), "--version"], capture_output=True, text=True, timeout=_WITHIN, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         return Finding(name, ok=False, detail=f"cannot be executed: {error}", mend=mend)
-    return Finding(name, ok=True, detail=f"{' '.join(done.stdout.split())} ({path})", mend=mend)
+    return Finding(name, ok=True, detail=f"{' '.join(done.stdout.split())} ({present.detail})", mend=mend)
+
+
+def _toxiproxy() -> Finding:
+    mend = "squall doctor --fix"
+    try:
+        seen = server.search()
+    except TargetError as error:
+        return Finding("toxiproxy", ok=False, detail=str(error), mend=error.hint)
+    if seen.found is None:
+        detail = "; ".join(("no server of the right version is here", *seen.refused))
+        return Finding("toxiproxy", ok=False, detail=detail, mend=mend)
+    return Finding(
+        "toxiproxy", ok=True, detail=f"{seen.found.version} ({seen.found.path}, {seen.found.how})", mend=mend
+    )
 
 
 def _ports() -> Finding:

@@ -57,10 +57,13 @@ class Forks:
         if self._writer is not None:
             self._writer.close()
 
-    async def fork(self, command: Command, _environment: Mapping[str, str]) -> Fork:
-        """Start a service node; the last argument of the command is its config file."""
+    async def fork(self, command: Command, environment: Mapping[str, str]) -> Fork | OwnProcess:
+        """Start a service node; the last argument of the command is its config file.
+
+        Without a nursery, because it died, the command is executed instead: slower, but the same node.
+        """
         if self._writer is None:
-            raise TargetError(f"{command.node} could not be started: the nursery is not running")
+            return spawn(command, environment)
         pid = asyncio.get_running_loop().create_future()
         self._asked[command.node] = pid
         request = {"node": command.node, "config": command.argv[-1], "log": str(command.log)}
@@ -81,9 +84,9 @@ class Forks:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
             self._hear(json.loads(line))
+        self._writer = None
         for asked in self._asked.values():
             asked.set_exception(TargetError("the nursery ended", hint=f"see {self._workspace / NURSERY}.log"))
-        self._writer = None
 
     def _hear(self, told: dict[str, Any]) -> None:
         if "ready" in told:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Final, Protocol
 import psutil
 
 NICENESS: Final = 5  # the generator and the canaries go before what they measure
+
+_STOPS_WITHIN: Final = 0.05  # seconds
+_HALTED: Final = frozenset("TtZX")  # stopped, traced, ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,7 @@ def clean_environment(marks: Mapping[str, str]) -> dict[str, str]:
 
 def start_ticks(pid: int) -> int:
     """Return when a process started, in kernel ticks since boot: with the pid it names one process for good."""
-    stat = Path(f"/proc/{pid}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[19])
+    return int(_stat(pid)[19])
 
 
 def children(pid: int) -> list[int]:
@@ -115,9 +118,31 @@ def freeze(pid: int) -> list[int]:
     found = [pid]
     while found:
         send(found, signal.SIGSTOP)
+        _await_stop(found)
         frozen += found
         found = [child for parent in frozen for child in children(parent) if child not in frozen]
     return frozen
+
+
+def _await_stop(pids: Iterable[int]) -> None:
+    """Wait until stopped processes have noticed, which takes microseconds unless the kernel holds them."""
+    deadline = time.monotonic() + _STOPS_WITHIN
+    for pid in pids:
+        while _state(pid) not in _HALTED and time.monotonic() < deadline:
+            time.sleep(0.0001)
+
+
+def _state(pid: int) -> str:
+    """Return the letter of a process's state; "X" when it is gone."""
+    try:
+        return _stat(pid)[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of `/proc/PID/stat` from the state on."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import anyio
+
 from targets.base import Bench, Process, TargetError, Undo
 from targets.local import processes
 from targets.local.processes import Command
@@ -36,6 +38,7 @@ class Program:
 class _Child:
     """A running process of a node."""
 
+    program: Program
     process: processes.Process
     pidfd: int
     undo: int  # its line in the journal
@@ -52,6 +55,7 @@ class Supervisor:
         self._bench = bench
         self._programs: dict[str, Program] = {}
         self._children: dict[str, _Child] = {}
+        self._beginning: set[asyncio.Task[_Child]] = set()
         self._reaping: set[asyncio.Task[None]] = set()
 
     def running(self) -> list[Process]:
@@ -71,7 +75,9 @@ class Supervisor:
         TargetError
             When it ends at once, or does not answer in time; the hint has the end of its log.
         """
-        program = self._programs[node]
+        program, child = self._program(node), self._children.get(node)
+        if child is not None and child.asked:
+            await child.end.wait()
         if node not in self._children:
             program.prepare()
             await self._spawn(program)
@@ -93,7 +99,8 @@ class Supervisor:
         try:
             await child.end.wait()
         except asyncio.CancelledError:
-            await self._finish(command.node, child)
+            with anyio.CancelScope(shield=True):
+                await self._finish(command.node, child)
             raise
         if child.code != 0:
             raise TargetError(f"{command.node} ended with {_status(child.code)}", hint=_tail(command.log))
@@ -107,6 +114,7 @@ class Supervisor:
 
     async def stop(self, node: str, grace: float) -> None:
         """Ask a node to end, as its operator would; after `grace` seconds kill it."""
+        self._running(node)
         await self._end(node, grace)
         self._tell(node, "stopped")
 
@@ -126,6 +134,10 @@ class Supervisor:
         processes.send([*child.frozen, child.process.pid], signal.SIGCONT)
         self._forget_frozen(child)
         self._tell(node, "resumed")
+
+    async def settle(self) -> None:
+        """Wait for starts that were begun and then cancelled, so that `running` tells all."""
+        await asyncio.gather(*self._beginning, return_exceptions=True)
 
     async def end(self, nodes: Sequence[str], grace: float, *, quick: bool = False) -> None:
         """End several nodes side by side, those that still run; errors are joined.
@@ -147,8 +159,8 @@ class Supervisor:
             raise ExceptionGroup("some nodes could not be ended", errors)
 
     async def _end(self, node: str, grace: float, *, quick: bool = False) -> None:
-        child, program = self._running(node), self._programs[node]
-        child.asked = True
+        child = self._children[node]
+        child.asked, program = True, child.program
         if grace > 0 and not self._bench.hurry():
             processes.send([child.process.pid], program.quick_signal if quick else program.stop_signal)
             await _within(grace, child.end, self._bench.hurry)
@@ -168,10 +180,17 @@ class Supervisor:
             ) from error
 
     async def _spawn(self, program: Program) -> _Child:
+        """Start a process; who is cancelled meanwhile leaves one that is known to `settle`."""
+        task = asyncio.get_running_loop().create_task(self._begin(program))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+        return await asyncio.shield(task)
+
+    async def _begin(self, program: Program) -> _Child:
         command = program.command
         process = await self._process(program)
         undo = self._journal_end(command.node, process.pid)
-        child = _Child(process, os.pidfd_open(process.pid), undo)
+        child = _Child(program, process, os.pidfd_open(process.pid), undo)
         self._children[command.node] = child
         processes.on_end(child.pidfd, lambda: self._ended(command.node, child))
         return child
@@ -225,9 +244,13 @@ class Supervisor:
                 raise TargetError(message, hint=_tail(program.command.log))
             await asyncio.sleep(_READY_EVERY)
 
-    def _running(self, node: str) -> _Child:
+    def _program(self, node: str) -> Program:
         if node not in self._programs:
             raise TargetError(f"there is no node {node}", hint=f"nodes: {', '.join(sorted(self._programs))}")
+        return self._programs[node]
+
+    def _running(self, node: str) -> _Child:
+        self._program(node)
         if node not in self._children:
             raise TargetError(f"{node} is not running", hint="it ended before; see its log")
         return self._children[node]

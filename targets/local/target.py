@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -27,16 +28,20 @@ from targets.local import bringup, doctor, ports
 from targets.local.bringup import Site
 from targets.local.forks import Forks
 from targets.local.layout import lay_out
-from targets.local.links import Links
+from targets.local.links import Links, server_path
 from targets.local.supervisor import Supervisor
 from targets.mesh import observe, variants
 from targets.mesh.topology import ENVOYS, MESH, SERVICES, STORES, instances
+from targets.toxiproxy import server
 
 
 class LocalMesh:
     """Brings the sample mesh up as local processes; several stand side by side."""
 
     map: TargetMap = MESH
+
+    def __init__(self) -> None:
+        self._toxiproxy: Path | None = None  # found by prepare
 
     def doctor(self) -> Sequence[Finding]:
         """Say what this machine has and lacks for it."""
@@ -50,7 +55,7 @@ class LocalMesh:
         TargetError
             When something that is needed is missing, with the commands that mend it.
         """
-        say("looking for the mesh's servers")
+        self._toxiproxy = server.ensure(say).path
         doctor.require()
 
     @asynccontextmanager
@@ -65,7 +70,7 @@ class LocalMesh:
         with ports.claim() as block:
             site = _site(bench, variant, block.take)
             try:
-                await _plainly(bringup.bring_up(site))
+                await _plainly(bringup.bring_up(site, self._toxiproxy or server_path()))
                 yield LocalTarget(site)
             finally:
                 with anyio.CancelScope(shield=True):
@@ -148,15 +153,15 @@ class LocalTarget:
 
     async def add_toxic(self, link: str, toxic: Toxic) -> None:
         """Add a toxic to a link's proxy."""
-        await self._site.links.add_toxic(link, toxic)
+        await self._site.links.client.add_toxic(link, toxic)
 
     async def remove_toxic(self, link: str, name: str) -> None:
         """Remove a toxic; a wedged proxy is made again."""
-        await self._site.links.remove_toxic(link, name)
+        await self._site.links.client.remove_toxic(link, name)
 
     async def set_link_enabled(self, link: str, enabled: bool) -> None:
         """Let a link's proxy listen, or refuse."""
-        await self._site.links.set_enabled(link, enabled)
+        await self._site.links.client.set_enabled(link, enabled)
 
     async def kill(self, node: str) -> None:
         """Send SIGKILL to all processes of a node and wait until they are gone."""
@@ -194,7 +199,7 @@ def _site(bench: Bench, variant: str, take: Callable[[], int]) -> Site:
         variant=variants.load(variant),
         supervisor=supervisor,
         forks=Forks(bench.workspace),
-        links=Links(layout, supervisor, bench.workspace),
+        links=Links(bench, layout, supervisor),
     )
 
 

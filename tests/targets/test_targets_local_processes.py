@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from targets.base import Bench, TargetError
+from targets.fake import FakeJournal
 from targets.local import processes
 from targets.local.processes import Command
 from targets.local.supervisor import Program, Supervisor
@@ -17,28 +18,10 @@ SLEEP = ("sleep", "60")
 FAMILY = ("sh", "-c", "setsid sleep 60 & echo $! > child; wait")
 
 
-class MemoryJournal:
-    """A journal that only remembers."""
-
-    def __init__(self):
-        self.open_lines = {}
-        self.total = 0
-
-    def open(self, undo):
-        """Remember an undo."""
-        self.total += 1
-        self.open_lines[self.total] = undo
-        return self.total
-
-    def strike(self, number):
-        """Forget an undo."""
-        del self.open_lines[number]
-
-
 @pytest.fixture
 def stage(tmp_path):
     events = []
-    journal = MemoryJournal()
+    journal = FakeJournal()
     bench = Bench("run", tmp_path, journal, 0.0, {"SQUALL_RUN": "run"}, emit=events.append)
     supervisor = Supervisor(bench)
     supervisor.told = lambda: [(event["node"], event["state"], event["detail"]) for event in events]
@@ -105,11 +88,11 @@ def test_kill_leaves_nothing_and_strikes_the_journal(stage):
     async def story():
         await stage.launch(program(stage, FAMILY))
         child = await child_of(stage)
-        assert len(stage.journal.open_lines) == 1
+        assert len(stage.journal.still_open()) == 1
         await stage.kill("node")
         assert stage.running() == []
         assert is_gone(child)
-        assert stage.journal.open_lines == {}
+        assert stage.journal.still_open() == []
 
     asyncio.run(story())
     assert stage.told() == [("node", "started", ""), ("node", "ready", ""), ("node", "killed", "")]
@@ -123,12 +106,12 @@ def test_pause_freezes_children_and_resume_lets_all_go_on(stage):
         child = await child_of(stage)
         [process] = stage.running()
         await stage.pause("node")
-        frozen = {undo.args["pid"] for undo in stage.journal.open_lines.values()}
+        frozen = {undo.args["pid"] for undo in stage.journal.still_open()}
         assert (state_of(process.pid), state_of(child)) == ("T", "T")
         assert frozen == {process.pid, child}
         await stage.resume("node")
         assert "T" not in (state_of(process.pid), state_of(child))
-        assert len(stage.journal.open_lines) == 1
+        assert len(stage.journal.still_open()) == 1
         await stage.kill("node")
 
     asyncio.run(story())
@@ -143,7 +126,7 @@ def test_a_paused_node_can_be_killed(stage):
         await stage.pause("node")
         await stage.kill("node")
         assert is_gone(child)
-        assert stage.journal.open_lines == {}
+        assert stage.journal.still_open() == []
         await stage.resume("node")
 
     asyncio.run(story())
