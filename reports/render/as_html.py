@@ -1,11 +1,12 @@
 """The verdict as one self-contained page: no network, no script; light, dark and print."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reports.render import run_tables
 from reports.render.facts import facts_of
@@ -18,6 +19,16 @@ from reports.render.words import MARK, plural, seconds
 from reports.validity import closed_loop
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
+_METHOD: Final = (
+    "Latency is counted from the moment a request was due, not from when it was sent.",
+    "A request that was never sent counts at its deadline, because its user waited so long.",
+    "A percentile is a value that was observed: the smallest with at least that share at or below it.",
+    "A percentile is printed only where at least three samples lie beyond it, its interval only where five do.",
+    "A good answer has the outcome ok and came within its operation's deadline. Degraded answers are kept apart.",
+    "A fault begins and ends when canaries feel it, on new connections through the proxies that real traffic passes.",
+)
+_EDGE: Final = re.compile(r"[\w.-]+-&gt;[\w.-]+")
+_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ms|s|%|min|GB)(?!\w)|\d)")
 _ICON: Final = {
     "pass": '<circle cx="10" cy="10" r="9" fill="none" stroke="currentColor" stroke-width="2"/>'
     '<path d="M5.5 10.5l3 3 6-6.5" fill="none" stroke="currentColor" stroke-width="2.4"/>',
@@ -101,14 +112,7 @@ def _run_facts(view: View) -> dict[str, str]:
 def _method(side: Side) -> list[str]:
     """Say how the page's numbers were made."""
     kinds = {stream.kind for stream in side.history.header.plan.streams}
-    lines = [
-        "Latency is counted from the moment a request was due, not from when it was sent. A request that was never sent "
-        "counts at its deadline, because its user waited so long.",
-        "A percentile is a value that was observed (the smallest with at least that share at or below it). It is printed "
-        "only where at least three samples lie beyond it; its interval only where five do.",
-        "A good answer has the outcome ok and came within the deadline of its operation. Degraded answers are kept apart.",
-        "A fault begins and ends when canaries feel it, on new connections through the proxies that real traffic passes.",
-    ]
+    lines = list(_METHOD)
     if "open" in kinds:
         lines.append("Open loop: arrivals follow a schedule that does not wait for answers, as independent users do.")
     return lines
@@ -118,6 +122,12 @@ def _badge(result: str) -> Markup:
     word = {"pass": "Pass", "fail": "Fail", "unknown": "Unknown"}.get(result, "Unknown")
     icon = Markup('<svg viewBox="0 0 20 20" aria-hidden="true">{}</svg>').format(Markup(_ICON[word.lower()]))  # noqa: S704  # a constant
     return icon + word
+
+
+def _prose(text: str) -> Markup:
+    """Escape a text, and keep edges (`orders->payments`) and numbers with their units on one line."""
+    escaped = _UNIT.sub("\N{NO-BREAK SPACE}", str(escape(text)))
+    return Markup(_EDGE.sub(lambda match: f'<span class="edge">{match.group()}</span>', escaped))  # noqa: S704  # escaped
 
 
 def _drawing(figure: Figure, width: str) -> Markup:
@@ -134,6 +144,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["prose"] = _prose
     environment.globals.update(
         badge=_badge,
         drawing=_drawing,

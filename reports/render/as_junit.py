@@ -1,6 +1,6 @@
 """The verdict as JUnit XML: one test case for each check, each validity row, and the control."""
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from reports.render.view import View
 from reports.render.words import printable, quantity
@@ -11,7 +11,7 @@ def render(view: View) -> str:
     """Return the document; `fail` becomes a failure and `unknown` an error, so that no CI takes it for a pass."""
     plan = view.main.history.header.plan
     name = printable(plan.name or view.main.history.directory.name)
-    suite = ElementTree.Element("testsuite", name=f"squall.{name}")
+    suite = ET.Element("testsuite", name=f"squall.{name}")
     _properties(suite, view)
     for check in view.verdict.checks:
         _case(suite, f"{name}.checks", check.expect, check.result, _check_text(check))
@@ -21,15 +21,15 @@ def render(view: View) -> str:
         _case(suite, f"{name}.control", *_control(view.verdict.control))
     whole = "; ".join(view.verdict.why) or "see the checks and the validity rows"
     _case(suite, f"{name}.run", "the run as a whole", view.verdict.verdict, whole)
-    root = ElementTree.Element("testsuites", name="squall")
+    root = ET.Element("testsuites", name="squall")
     root.append(suite)
     for element in (suite, root):
         _count(element, suite)
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _properties(suite: ElementTree.Element, view: View) -> None:
+def _properties(suite: ET.Element, view: View) -> None:
     header = view.main.history.header
     facts = {
         "verdict": view.verdict.verdict,
@@ -38,18 +38,18 @@ def _properties(suite: ElementTree.Element, view: View) -> None:
         "target": header.plan.target,
         "seed": header.plan.seed,
     }
-    properties = ElementTree.SubElement(suite, "properties")
+    properties = ET.SubElement(suite, "properties")
     for name, value in facts.items():
-        ElementTree.SubElement(properties, "property", name=name, value=printable(value))
+        ET.SubElement(properties, "property", name=name, value=printable(value))
 
 
-def _case(suite: ElementTree.Element, group: str, name: str, result: Result, text: str) -> None:
-    case = ElementTree.SubElement(suite, "testcase", classname=group, name=printable(name))
+def _case(suite: ET.Element, group: str, name: str, result: Result, text: str) -> None:
+    case = ET.SubElement(suite, "testcase", classname=group, name=printable(name))
     if result == "pass":
         return
     tag = "failure" if result == "fail" else "error"
     message = printable(text)
-    ElementTree.SubElement(case, tag, type=result, message=message).text = message
+    ET.SubElement(case, tag, type=result, message=message).text = message
 
 
 def _check_text(check: CheckRow) -> str:
@@ -63,13 +63,13 @@ def _validity_text(row: ValidityRow) -> str:
 
 
 def _control(control: ControlRow) -> tuple[str, Result, str]:
-    """A control does its duty by failing: then it is a pass here, and otherwise the scenario proves nothing."""
+    """Return name, result and text: a control does its duty by failing, and otherwise the scenario proves nothing."""
     name = f"the control ({control.variant}) fails at least one expectation"
     result: Result = "pass" if control.verdict == "fail" else "unknown"
     return name, result, control.why or f"the control's verdict is {control.verdict}"
 
 
-def _count(element: ElementTree.Element, suite: ElementTree.Element) -> None:
+def _count(element: ET.Element, suite: ET.Element) -> None:
     element.set("tests", str(len(suite.findall("testcase"))))
     element.set("failures", str(len(suite.findall("testcase/failure"))))
     element.set("errors", str(len(suite.findall("testcase/error"))))

@@ -54,7 +54,7 @@ def _table(table: Table) -> str:
 
 def _cell(cell: str, kind: str) -> str:
     if kind == "result" and cell in MARK:
-        return f"{MARK[cell]} {cell}"  # type: ignore[index]  # just looked up
+        return f"{MARK[cell]} {cell}"
     return escape(cell)
 
 

@@ -3,7 +3,7 @@
 from io import StringIO
 from typing import Final
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
@@ -36,7 +36,7 @@ def _page(view: View) -> Group:
     first = Text(f"{MARK[verdict]} {verdict.upper()}", _STYLE[verdict])
     first.append(f"  {printable(plan.name or 'unnamed run')}", "bold")
     first.append(f"  ({printable(plan.target)}, variant {printable(plan.variant)}, seed {plan.seed})", "dim")
-    parts = [
+    parts: list[RenderableType] = [
         first,
         *_reasons(view),
         Text(),
@@ -73,5 +73,5 @@ def _grid(table: Table) -> Grid:
 
 def _cell(cell: str, kind: str) -> Text:
     if kind == "result" and cell in MARK:
-        return Text(f"{MARK[cell]} {cell}", _STYLE[cell])  # type: ignore[index]  # just looked up
+        return Text(f"{MARK[cell]} {cell}", _STYLE[cell])
     return Text(printable(cell))

@@ -27,12 +27,14 @@ class TimeAxis:
     @property
     def starts(self) -> npt.NDArray[Any]:
         """Left ends of the windows."""
-        return np.arange(max(1, int(np.ceil(round(self.end / self.width, 6))))) * self.width
+        count = max(1, int(np.ceil(round(self.end / self.width, 6))))
+        return np.arange(count, dtype=float) * self.width
 
     @property
     def spans(self) -> npt.NDArray[Any]:
         """Seconds in each window; the last one may be cut short by the end."""
-        return np.minimum(self.starts + self.width, max(self.end, self.width)) - self.starts
+        ends: npt.NDArray[Any] = np.minimum(self.starts + self.width, max(self.end, self.width))
+        return ends - self.starts
 
     def index_of(self, times: pd.Series) -> pd.Series:
         """Return the number of the window that each time falls into; NaN outside the axis."""
@@ -49,14 +51,10 @@ def time_axis(end: float) -> TimeAxis:
 
 def outcome_rates(requests: pd.DataFrame, axis: TimeAxis) -> pd.DataFrame:
     """Return requests/s due in each window (index: window start) with one column per outcome that occurred."""
-    counts = (
-        requests.assign(window=axis.index_of(requests["due"]))
-        .dropna(subset="window")
-        .groupby(["window", "outcome"], observed=True)
-        .size()
-        .unstack(fill_value=0)
-        .reindex(range(len(axis.starts)), fill_value=0)
-    )
+    inside = requests.assign(window=axis.index_of(requests["due"])).dropna(subset="window")
+    sizes = inside.groupby(["window", "outcome"], observed=True).size().reset_index(name="n")
+    counts = sizes.pivot_table(index="window", columns="outcome", values="n", aggfunc="sum", observed=True)
+    counts = counts.reindex(range(len(axis.starts))).fillna(0.0)
     present = [outcome for outcome in OUTCOMES if outcome in counts.columns]
     rates = counts[present].div(axis.spans, axis=0).astype(float)
     return rates.set_axis(axis.starts, axis=0).set_axis(present, axis=1)
@@ -72,8 +70,8 @@ def latency_quantiles(requests: pd.DataFrame, axis: TimeAxis) -> pd.DataFrame:
     groups = answered.dropna(subset=["window", "latency"]).groupby(["name", "window"], observed=True)["latency"]
     if not groups.ngroups:
         return pd.DataFrame(columns=["name", "t", "n", "p50", "p99"])
-    wide = groups.quantile([0.5, 0.99], interpolation="higher").unstack().set_axis(["p50", "p99"], axis=1)
-    wide["n"] = groups.size()
+    p50, p99 = (groups.quantile(quantile, interpolation="higher") for quantile in (0.5, 0.99))
+    wide = pd.DataFrame({"p50": p50, "p99": p99, "n": groups.size()})
     names = sorted(wide.index.unique("name"))
     grid = pd.MultiIndex.from_product([names, np.arange(len(axis.starts))], names=["name", "window"])
     full = wide.reindex(grid).reset_index()
@@ -85,8 +83,8 @@ def attempt_ratios(requests: pd.DataFrame, attempts: pd.DataFrame, axis: TimeAxi
     """Return columns `hop, t, attempts, ratio`: attempts on each edge per logical request that reached its caller.
 
     Attempts count in the window in which their request was due, as in `reports.amplification`: retries raise the ratio
-    above one, and a breaker that shields its callee lowers it below. Where the wire (Envoy) and a service both witness an
-    edge, the wire is counted.
+    above one, and a breaker that shields its callee lowers it below. Where the wire (Envoy) and a service both witness
+    an edge, the wire is counted.
     """
     due = requests.assign(window=axis.index_of(requests["due"]))
     reached = attempts[(attempts["replica"] != "") & (attempts["request"] >= 0)]

@@ -30,7 +30,20 @@ _LANE_COLOURS: Final = {
     "node": "fault",
 }
 _FONT = 11
-_CHAR_PX = 6.1  # mean width of a character at the chart's font size
+_CONFIG: Final = {
+    "aria": False,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": SENTINEL["muted"],
+        "tickColor": SENTINEL["line"],
+        "domainColor": SENTINEL["line"],
+        "gridColor": SENTINEL["grid"],
+        "labelFontSize": _FONT,
+        "labelOverlap": True,
+    },
+    "text": {"fontSize": _FONT, "color": SENTINEL["ink"]},
+}
+_CHAR_PX = 6.9  # mean width of a bold character at the chart's font size
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +139,11 @@ def _edges(canvas: Canvas) -> list[Any]:
     return layers
 
 
-def _draw(canvas: Canvas, height: int, layers: Sequence[Any], name: str, bottom: int = 20, top: int = 8) -> str:
+def _draw(canvas: Canvas, height: int, layers: Sequence[Any], name: str, *, bottom: int = 20, top: int = 8) -> str:
     """Compose layers and return the finished SVG with an accessible name."""
-    chart = (
-        alt.layer(*layers)
-        .properties(width=canvas.plot, height=height)
-        .properties(padding={"left": LEFT, "right": RIGHT, "top": top, "bottom": bottom})
-        .properties(autosize=alt.AutoSizeParams(type="none", contains="content"))
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=SENTINEL["muted"], domainOpacity=1, tickColor=SENTINEL["line"], domainColor=SENTINEL["line"],
-            gridColor=SENTINEL["grid"], labelFontSize=_FONT, titleFontSize=_FONT, labelOverlap=True,
-        )
-        .configure_text(fontSize=_FONT, color=SENTINEL["ink"])
-        .configure(aria=False)
-    )  # fmt: skip
-    spec = chart.to_dict() | {"background": "transparent"}
+    padding = {"left": LEFT, "right": RIGHT, "top": top, "bottom": bottom}
+    chart = alt.layer(*layers).properties(width=canvas.plot, height=height, padding=padding)
+    spec = chart.to_dict() | {"background": "transparent", "autosize": {"type": "none"}, "config": _CONFIG}
     return _finish(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), canvas, name)
 
 
@@ -200,9 +202,12 @@ def latency_chart(canvas: Canvas, lines: LatencyLines, limits: Iterable[Limit], 
     """Draw p50 (dotted) and p99 (solid) of each operation on a logarithmic axis, with what expectations allow."""
     colours = {operation: SENTINEL[series_role(number)] for number, operation in enumerate(lines.names)}
     frame, domain = lines.frame.assign(colour=lines.frame["name"].map(colours)), lines.domain
-    y = {"scale": alt.Scale(type="log", domain=list(domain), nice=False, clamp=True), "axis": _latency_axis(domain)}
+    y: dict[str, Any] = {
+        "scale": alt.Scale(type="log", domain=list(domain), nice=False, clamp=True),
+        "axis": _latency_axis(domain),
+    }
     base = alt.Chart(frame).encode(x=_x(canvas), color=alt.Color("colour:N", scale=None, legend=None), detail="name:N")
-    line = {"strokeCap": "round", "strokeJoin": "round", "invalid": "break-paths-show-path-domains"}
+    line: dict[str, Any] = {"strokeCap": "round", "strokeJoin": "round", "invalid": "break-paths-show-path-domains"}
     layers = [
         *_shade(canvas),
         *_edges(canvas),
@@ -239,7 +244,14 @@ def _limit_layers(canvas: Canvas, limits: Iterable[Limit], colours: Mapping[str,
         y=alt.Y("limit:Q", **y),
         color=alt.Color("colour:N", scale=None, legend=None),
     )
-    text = {"align": "left", "baseline": "bottom", "dx": 3, "dy": -2, "fontSize": 10.5, "fontWeight": 600}
+    text: dict[str, Any] = {
+        "align": "left",
+        "baseline": "bottom",
+        "dx": 3,
+        "dy": -2,
+        "fontSize": 10.5,
+        "fontWeight": 600,
+    }
     return [
         base.mark_rule(strokeDash=[7, 3], strokeWidth=1.6).encode(x2="end:Q"),
         base.mark_text(**text, stroke=SENTINEL["ground"], strokeWidth=3).encode(text="label:N"),
@@ -265,7 +277,7 @@ def _end_labels(canvas: Canvas, frame: pd.DataFrame, domain: tuple[float, float]
         text="name:N",
         color=alt.Color("colour:N", scale=None, legend=None),
     )
-    text = {"align": "right", "baseline": "middle", "dx": -3, "fontWeight": 600}
+    text: dict[str, Any] = {"align": "right", "baseline": "middle", "dx": -3, "fontWeight": 600}
     return [base.mark_text(**text, stroke=SENTINEL["ground"], strokeWidth=3), base.mark_text(**text)]
 
 
@@ -274,7 +286,7 @@ def ratio_chart(canvas: Canvas, ratios: pd.DataFrame, hops: Sequence[str], top_r
     colours = {hop: SENTINEL[series_role(number)] for number, hop in enumerate(hops)}
     frame = ratios[ratios["hop"].isin(hops)]
     frame = frame.assign(colour=frame["hop"].map(colours))
-    axis = alt.Axis(title=None, tickCount=3, domain=False, ticks=False, labelExpr="datum.label + '×'")
+    axis = alt.Axis(title=None, tickCount=3, domain=False, ticks=False, labelExpr="datum.label + '\\u00d7'")
     y = alt.Y("ratio:Q", scale=alt.Scale(domain=[0, top_ratio], nice=False), axis=axis)
     base = alt.Chart(frame).encode(x=_x(canvas), y=y, color=alt.Color("colour:N", scale=None), detail="hop:N")
     line = base.mark_line(strokeWidth=1.8, strokeCap="round", strokeJoin="round")

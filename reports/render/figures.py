@@ -14,7 +14,7 @@ from reports.render.facts import Broken
 from reports.render.lanes import Lane
 from reports.render.palette import series_role
 from reports.render.view import Side, View
-from reports.render.words import count, plural, seconds
+from reports.render.words import count, plural, seconds, times
 from reports.schema import OUTCOMES
 
 WIDE, WHOLE, NARROW = 640, 1180, 348
@@ -59,6 +59,7 @@ class Drawn:
 
     side: Side
     caption: str
+    width: int  # pixels of a chart on a wide page
     axis: bins.TimeAxis
     rates: pd.DataFrame
     latency: pd.DataFrame
@@ -73,16 +74,14 @@ class Drawn:
 
 
 def prepare(view: View, broken: Sequence[tuple[Broken, ...]]) -> tuple[Drawn, ...]:
-    """Count each side's history in windows of one common axis."""
+    """Count each side's history in windows of one common axis; `broken` holds the faults of each side."""
     sides = [side for side in (view.main, view.control) if side is not None]
     axis = bins.time_axis(max(side.span for side in sides))
-    captions = (f"this run, variant {view.main.variant}", f"control, variant {sides[-1].variant}")
-    return tuple(
-        _count(side, caption, axis, faults) for side, caption, faults in zip(sides, captions, broken, strict=False)
-    )
+    width = WIDE if len(sides) > 1 else WHOLE
+    return tuple(_count(side, axis, width, faults) for side, faults in zip(sides, broken, strict=True))
 
 
-def _count(side: Side, caption: str, axis: bins.TimeAxis, broken: tuple[Broken, ...]) -> Drawn:
+def _count(side: Side, axis: bins.TimeAxis, width: int, broken: tuple[Broken, ...]) -> Drawn:
     requests = side.requests()
     windows = tuple(
         Window(fault.key, fault.text, fault.on, side.span if fault.off is None else fault.off)
@@ -91,7 +90,8 @@ def _count(side: Side, caption: str, axis: bins.TimeAxis, broken: tuple[Broken, 
     )
     return Drawn(
         side=side,
-        caption=caption,
+        caption=f"{'control' if side.history.header.role == 'control' else 'this run'}, variant {side.variant}",
+        width=width,
         axis=axis,
         rates=bins.outcome_rates(requests, axis),
         latency=bins.latency_quantiles(requests, axis),
@@ -109,16 +109,15 @@ def chart_rows(drawn: Sequence[Drawn]) -> tuple[ChartRow, ...]:
 
 def strips(drawn: Sequence[Drawn]) -> tuple[Figure, ...]:
     """Draw the phases and the faults above the columns."""
-    return tuple(_figure(one, len(drawn), True, charts.strip_chart, "phases and faults") for one in drawn)
+    return tuple(_figure(one, "phases and faults", charts.strip_chart) for one in drawn)
 
 
-def _figure(
-    one: Drawn, columns: int, has_data: bool, draw: Callable[[Canvas, str], str], title: str, empty: str = ""
-) -> Figure:
-    if not has_data:
-        return Figure(one.caption, "", "", empty or "Nothing was recorded.")
+def _figure(one: Drawn, title: str, draw: Callable[[Canvas, str], str] | str) -> Figure:
+    """Draw twice; `draw` is the words to show instead when there is nothing to draw."""
+    if isinstance(draw, str):
+        return Figure(one.caption, "", "", draw)
     name = f"{title}; {one.caption}; the same numbers stand in the tables below"
-    wide, narrow = (draw(one.canvas(width), name) for width in (WIDE if columns > 1 else WHOLE, NARROW))
+    wide, narrow = (draw(one.canvas(width), name) for width in (one.width, NARROW))
     return Figure(one.caption, wide, narrow, "")
 
 
@@ -128,8 +127,7 @@ def _rate_row(drawn: Sequence[Drawn]) -> ChartRow:
     legend = tuple(Key(outcome, "area", _WORD.get(outcome, outcome), _totals(drawn, outcome)) for outcome in present)
     title = "Requests a second, by how they ended"
     figures = tuple(
-        _figure(one, len(drawn), not one.rates.empty, _rates_of(one, top), title, "No request was recorded.")
-        for one in drawn
+        _figure(one, title, "No request was recorded." if one.rates.empty else _rates_of(one, top)) for one in drawn
     )
     return ChartRow("rates", title, _window_note(drawn), legend, figures)
 
@@ -144,10 +142,15 @@ def _window_note(drawn: Sequence[Drawn]) -> str:
 
 
 def _totals(drawn: Sequence[Drawn], outcome: str) -> str:
-    totals = [
+    return _both(
         count(float((one.rates[outcome] * one.axis.spans).sum())) if outcome in one.rates else "0" for one in drawn
-    ]
-    return " | ".join(totals)
+    )
+
+
+def _both(texts: Iterable[str]) -> str:
+    """Join what the run and its control have to say."""
+    mine, *control = texts
+    return f"{mine} (control {control[0]})" if control else mine
 
 
 def _latency_row(drawn: Sequence[Drawn]) -> ChartRow:
@@ -157,16 +160,9 @@ def _latency_row(drawn: Sequence[Drawn]) -> ChartRow:
     names = sorted(volume.index[:MAX_OPERATIONS])
     limits = {id(one): _limits(one, names) for one in drawn}
     domain = _latency_domain(together, [limit for found in limits.values() for limit in found])
-    title = "Latency from the due time: p50 and p99 of each window"
+    title, empty = "Latency from the due time: p50 and p99 of each window", "No answered request was recorded."
     figures = tuple(
-        _figure(
-            one,
-            len(drawn),
-            not one.latency.empty,
-            _latency_of(one, names, limits[id(one)], domain),
-            title,
-            "No answered request was recorded.",
-        )
+        _figure(one, title, empty if one.latency.empty else _latency_of(one, names, limits[id(one)], domain))
         for one in drawn
     )
     legend = [Key(series_role(number), "line", f"{name} p99") for number, name in enumerate(names)]
@@ -226,7 +222,7 @@ def _ratio_row(drawn: Sequence[Drawn]) -> ChartRow | None:
     top = max(1.6, float(shown["ratio"].max()) * 1.1)
     title = "Attempts for each request that reached the caller"
     figures = tuple(
-        _figure(one, len(drawn), not one.ratios.empty, _ratios_of(one, edges, top), title, "No attempt was recorded.")
+        _figure(one, title, "No attempt was recorded." if one.ratios.empty else _ratios_of(one, edges, top))
         for one in drawn
     )
     legend = tuple(Key(series_role(number), "line", edge, _peaks(drawn, edge)) for number, edge in enumerate(edges))
@@ -240,7 +236,7 @@ def _ratios_of(one: Drawn, edges: Sequence[str], top: float) -> Callable[[Canvas
 
 def _peaks(drawn: Sequence[Drawn], edge: str) -> str:
     peaks = [one.ratios.loc[one.ratios["hop"] == edge, "ratio"].max() for one in drawn]
-    return "peak " + " | ".join("none" if pd.isna(peak) else f"{peak:.2f}\N{MULTIPLICATION SIGN}" for peak in peaks)
+    return "at most " + _both(times(None if pd.isna(peak) else float(peak)) for peak in peaks)
 
 
 def _interesting_edges(drawn: Sequence[Drawn]) -> list[str]:
@@ -264,7 +260,7 @@ def _lane_row(drawn: Sequence[Drawn]) -> ChartRow | None:
         return None
     title = "Breakers, limits and nodes"
     empty = "No breaker, limiter, retry budget or node changed its state."
-    figures = tuple(_figure(one, len(drawn), bool(one.lanes), _lanes_of(one), title, empty) for one in drawn)
+    figures = tuple(_figure(one, title, _lanes_of(one) if one.lanes else empty) for one in drawn)
     hidden = max(len(one.lanes) - MAX_LANES for one in drawn)
     more = f" {plural(hidden, 'more lane')} in the table below." if hidden > 0 else ""
     kinds = {lane.thing.kind for one in drawn for lane in one.lanes}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from reports.render.facts import Broken, Facts, Impact, Reaction, facts_of
+from reports.render.facts import DROP, Broken, Facts, Impact, Reaction, facts_of
 from reports.render.view import Side, View
 from reports.render.words import count, listed, moment, plural, seconds, share
 
@@ -44,9 +44,19 @@ def answers(view: View) -> tuple[Answer, ...]:
     found = []
     for question, lines_of in pieces:
         lead, *lines = lines_of(view.main, mine)
-        control = "" if view.control is None or other is None else _joined(lines_of(view.control, other))
+        control = (
+            "" if view.control is None or other is None else _in_control(lead, lines, lines_of(view.control, other))
+        )
         found.append(Answer(question, lead, tuple(lines), control))
     return tuple(found)
+
+
+def _in_control(lead: str, lines: list[str], control: list[str]) -> str:
+    """Say what was otherwise in the control, and no more."""
+    if [lead, *lines] == control:
+        return "the same"
+    same = "the same, " if control[0] == lead else ""
+    return same + "; ".join(control[1:3] if same else control[:3])
 
 
 def story(view: View) -> str:
@@ -58,10 +68,6 @@ def story(view: View) -> str:
     if view.control is not None:
         sentences.append(_control_sentence(view.control))
     return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _joined(lines: list[str]) -> str:
-    return "; ".join(lines[:3])
 
 
 def _broken_lines(_side: Side, facts: Facts) -> list[str]:
@@ -188,14 +194,13 @@ def _effect_sentence(facts: Facts) -> str:
 
 
 def _impact_clause(impact: Impact) -> str:
-    parts = []
-    if impact.lost > 0.0005:
-        parts.append(f"was answered well {share(impact.during.availability)} of the time")
-    if impact.slower and impact.during.tail is not None:
-        parts.append(
-            f"had a {impact.during.tail_name} of {seconds(impact.during.tail)} instead of {seconds(impact.before.tail)}"
-        )
-    return f"{impact.operation} {' and '.join(parts)}"
+    now, before = impact.during, impact.before
+    only = "only " if (now.availability or 0.0) < 0.9 else ""
+    parts = [f"{only}{share(now.availability)} of {impact.operation} was answered well"] if impact.lost > DROP else []
+    if impact.slower:
+        whose = "its" if parts else f"{impact.operation}'s"
+        parts.append(f"{whose} {now.tail_name} went from {seconds(before.tail)} to {seconds(now.tail)}")
+    return " and ".join(parts)
 
 
 def _back_sentence(facts: Facts) -> str:

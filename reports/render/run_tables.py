@@ -13,7 +13,7 @@ MAX_CHANGES = 60
 def phases_table(side: Side) -> Table:
     """Return availability, percentiles and outcomes of each operation in each phase."""
     rows = []
-    for name, phase in sorted(_mapping(side.verdict.metrics.get("phases")).items(), key=lambda item: item[1]["start"]):
+    for name, phase in _phases(side):
         operations = sorted(_mapping(phase.get("operations")).items())
         parts = [*operations, ("all", phase)] if len(operations) != 1 else operations
         ends = f"{phase['start'] - side.origin:.1f} to {phase['end'] - side.origin:.1f} s"
@@ -33,6 +33,11 @@ def phases_table(side: Side) -> Table:
     )
     note = "A percentile is printed only where enough requests support it: p95 needs 60, p99 needs 300."
     return Table("phases", "Phases", columns, tuple(rows), note)
+
+
+def _phases(side: Side) -> list[tuple[str, dict[str, Any]]]:
+    """Return the phases' figures in the order of time."""
+    return sorted(_mapping(side.verdict.metrics.get("phases")).items(), key=lambda item: float(item[1]["start"]))
 
 
 def _phase_row(phase: str, ends: str, operation: str, figures: dict[str, Any]) -> Row:
@@ -100,11 +105,11 @@ def _delay(start: float | None, end: float | None) -> str:
 
 def edges_table(side: Side) -> Table:
     """Return attempts and amplification of each edge in each phase."""
-    order = list(_mapping(side.verdict.metrics.get("phases")))
+    order = [name for name, _ in _phases(side)]
     rows = []
     for edge, spans in sorted(_mapping(side.verdict.metrics.get("edges")).items()):
-        for span, found in _mapping(spans).items():
-            figures = _mapping(found)
+        for span in order:
+            figures = _mapping(_mapping(spans).get(span))
             if figures.get("attempts"):
                 rows.append(_edge_row(edge, span, figures))
     columns = (
@@ -119,7 +124,7 @@ def edges_table(side: Side) -> Table:
         Column("p99", "number"),
         Column("instances"),
     )
-    note = "Attempts per request above 1 are retries; far above 1 they are a retry storm. Below 1, a breaker kept calls back."
+    note = "Attempts per request: above 1 are retries, far above 1 a storm of them; below 1, calls were kept back."
     return Table("edges", "Edges", columns, tuple(rows), note)
 
 
@@ -189,5 +194,5 @@ def generator_table(side: Side) -> Table:
         rows.append(Row(("requests in flight, greatest", count(float(samples["in_flight"].max())))))
         rows.append(Row(("users, greatest", count(float(samples["users"].max())))))
     columns = (Column("load generator"), Column("value", "number"))
-    note = "A slow generator would hide what users feel: latency counts from the moment a request was due, not from when it was sent."
+    note = "Latency counts from the moment a request was due, so a generator that is late cannot hide what users feel."
     return Table("generator", "Load generator", columns, tuple(rows), note)

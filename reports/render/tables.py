@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.render.words import SEVERITY
+from reports.render.words import NOTHING, SEVERITY
 from reports.verdict import Result
 
 Kind = Literal["text", "number", "result"]
@@ -44,7 +44,7 @@ class Table:
         keep = [
             number
             for number, _ in enumerate(self.columns)
-            if any(row.cells[number] not in {"", "–"} for row in self.rows)
+            if any(row.cells[number] not in {"", NOTHING} for row in self.rows)
         ]
         rows = tuple(Row(tuple(row.cells[number] for number in keep), row.result) for row in self.rows)
         return Table(self.id, self.title, tuple(self.columns[number] for number in keep), rows, self.note)

@@ -68,7 +68,7 @@ def validity_table(view: View) -> Table:
         Column("limit", "number"),
         Column("why"),
     )
-    note = "Whether the run itself is to be believed. If one of these does not pass, the verdict is unknown, whatever the checks say."
+    note = "Whether the run itself is to be believed. If one does not pass, the verdict is unknown."
     return Table("validity", "Validity", columns, worst_first(rows), note)
 
 

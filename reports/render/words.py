@@ -8,7 +8,7 @@ from reports.verdict import Result
 
 MARK: Final[dict[Result, str]] = {"pass": "✓", "fail": "✗", "unknown": "?"}
 SEVERITY: Final[dict[Result, int]] = {"fail": 0, "unknown": 1, "pass": 2}
-NOTHING: Final = "–"
+NOTHING: Final = "\N{EN DASH}"
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -61,8 +61,8 @@ def count(value: float | None) -> str:
 
 
 def times(value: float | None) -> str:
-    """Return a factor: `1.02×`."""
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:.2f}×"
+    """Return a factor, such as 1.02 times."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:.2f}\N{MULTIPLICATION SIGN}"
 
 
 def quantity(value: float | None, unit: str) -> str:
