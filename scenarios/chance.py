@@ -12,6 +12,7 @@ from reports.expectations import (
     Attempts,
     Availability,
     Balance,
+    Bound,
     BreakerMoves,
     BreakerStays,
     Expectation,
@@ -23,11 +24,13 @@ from reports.expectations import (
     Outcomes,
     Recovery,
 )
+from reports.statistics import needed
 from scenarios.plan import OpenStream, Plan, planned_between
 
-# Samples below which a quantile is not printed (docs/measuring.md); others need ten samples beyond the quantile.
-FEWEST: Final = {0.99: 500, 0.999: 3000, 1.0: 1}
 CONFIDENCE: Final = 0.95
+RARE: Final = 0.05  # bounds this near to 0 or 1 are about rare events
+FEWEST_A_WINDOW: Final = 5  # requests in a window of one second, below which its goodput is mostly noise
+WARM: Final = "warm"  # a first phase of this name is not judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,6 @@ class Chance:
 def chance(plan: Plan) -> tuple[Chance, ...]:
     """Return one row for each of the plan's expectations."""
     return tuple(_row(plan, text) for text in plan.expectations)
-
-
-def fewest_samples(quantile: float) -> int:
-    """Return how many samples a quantile needs."""
-    return FEWEST.get(quantile) or max(20, math.ceil(10 / (1 - quantile)))
 
 
 def provable(samples: float) -> float:
@@ -84,7 +82,9 @@ def _row(plan: Plan, text: str) -> Chance:
             return Chance(text, samples, *says)
         case Amplification() | Attempts() | Balance():
             samples = _calls(plan, value.edge, start, end)
-            return Chance(text, samples, *_counted(samples))
+            return Chance(
+                text, samples, *(_share(value.bound, samples) if isinstance(value, Balance) else _counted(samples))
+            )
         case BreakerMoves() | LimiterRejects():
             return Chance(text, None, *_moves(plan, value))
         case BreakerStays():
@@ -103,23 +103,34 @@ def _window(plan: Plan, value: Expectation) -> tuple[float, float]:
         begin = min(step.at for step in plan.faults)
         until = max(step.until for step in plan.faults)
         return (until, plan.duration) if isinstance(value, Recovery) else (begin, plan.duration)
-    return 0.0, plan.duration
+    warm = len(plan.phases) > 1 and plan.phases[0].name == WARM
+    return plan.phases[warm].start, plan.duration
 
 
 def _of_requests(value: Latency | Availability | Outcomes, samples: float | None) -> tuple[bool, str]:
     if isinstance(value, Latency):
-        return _latency(value.quantile or 0.5, samples)
+        return _latency(value, samples)
     if isinstance(value, Outcomes) and value.measure != "share":
         return _counted(samples)
-    if samples is None:
-        return True, "how much it proves depends on the answers"
-    if samples < 1:
-        return False, "no request is due: the check will be unknown"
-    return True, f"no failure seen would prove at most {_percent(provable(samples))} (at 95 %)"
+    return _share(value.bound, samples)
 
 
-def _latency(quantile: float, samples: float | None) -> tuple[bool, str]:
-    fewest = fewest_samples(quantile)
+def _latency(value: Latency, samples: float | None) -> tuple[bool, str]:
+    if value.quantile is None:
+        return _counted(samples)
+    return _sized(needed(value.quantile), samples)
+
+
+def _share(bound: Bound, samples: float | None) -> tuple[bool, str]:
+    """Tell whether one miss could be seen at all, and what it would prove if none were."""
+    room = min(bound.limit, 1 - bound.limit)
+    enough, says = _sized(math.ceil(1 / room - 1e-9) if room > 0 else 1, samples)
+    if samples is not None and enough and room <= RARE:
+        says += f"; not one miss would prove at most {_percent(provable(samples))} (at 95 %)"
+    return enough, says
+
+
+def _sized(fewest: int, samples: float | None) -> tuple[bool, str]:
     if samples is None:
         return True, f"needs {fewest:,} requests; how many there will be depends on the answers"
     enough = samples >= fewest
@@ -130,7 +141,7 @@ def _windows(samples: float | None, seconds: float) -> tuple[bool, str]:
     if samples is None:
         return True, f"{seconds:g} windows of 1 s; the baseline depends on the answers"
     rate = samples / seconds if seconds else 0.0
-    enough = rate >= 5
+    enough = rate >= FEWEST_A_WINDOW
     return enough, f"{seconds:g} windows of 1 s with {rate:.3g} requests each" + ("" if enough else ": too noisy")
 
 

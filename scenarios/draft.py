@@ -14,6 +14,7 @@ from reports.expectations import Expectation, Name
 from scenarios.model import (
     AnyLoad,
     ClosedLoad,
+    Control,
     FaultEntry,
     FaultTimes,
     Head,
@@ -95,7 +96,7 @@ class Draft:
             load=tuple(draft.value for draft in self.loads if draft.value is not None),
             faults=tuple(entries),
             expect=tuple(str(draft.text.value) for draft in self.expects),
-            control=self.control.value if self.control else None,
+            control=Control.model_construct(variant=str(self.control.value)) if self.control else None,
         )
 
 
