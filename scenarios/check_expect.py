@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from reports.expectations import ALL, Amplification, Balance, GoodputRetention, LossArea, Name, NameKind, Recovery
+from reports.expectations import ALL, ANY, Amplification, Balance, GoodputRetention, LossArea, Name, NameKind, Recovery
 from scenarios.draft import Draft, ExpectDraft
 from scenarios.problems import Place, Problems
 from scenarios.tree import Mapping as MappingTree
@@ -53,6 +53,8 @@ def _known(draft: Draft, target: TargetMap | None) -> Mapping[NameKind, Sequence
         known["edge"] = [*(edge.name for edge in target.edges), *links]
         known["link"] = links
         known["observation"] = list(target.observations)
+        if operations is not None:
+            known["limiter"] = [*target.limiters, *operations, ANY]
     return known
 
 

@@ -85,6 +85,7 @@ class TargetMap:
     variants: tuple[str, ...]
     observations: Mapping[str, str] = field(default_factory=dict)  # name -> what it counts, taken once after the run
     capabilities: frozenset[str] = frozenset()  # names of the capability protocols below
+    limiters: Mapping[str, str] = field(default_factory=dict)  # name in `limiter` events -> what it limits
 
     def links_of(self, where: str) -> tuple[Link, ...]:
         """Return the links that an edge name or a single link's name stands for; empty when unknown."""

@@ -117,4 +117,5 @@ MESH: Final = TargetMap(
     variants=VARIANTS,
     observations=OBSERVATIONS,
     capabilities=frozenset({"Proxied", "Killable", "Pausable", "HttpFaultable"}),
+    limiters={"tenant": "requests of one tenant to the catalog, in variants that have the limiter"},
 )
