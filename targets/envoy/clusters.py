@@ -44,8 +44,10 @@ def _instances(name: str, links: Sequence[Address], connect_timeout_ms: int) -> 
         "type": "STATIC",
         "connect_timeout": milliseconds(connect_timeout_ms),
         "lb_policy": "LEAST_REQUEST",
-        # Without it Envoy asks ejected instances again once fewer than half are left.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "common_lb_config": {
+            "healthy_panic_threshold": {"value": 0},  # else ejected instances are asked once fewer than half are left
+            "update_merge_window": "0s",  # else a second ejection within 1 s waits for the end of that second
+        },
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
     }
 

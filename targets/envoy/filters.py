@@ -23,7 +23,6 @@ _AMPLE: Final = 1_000_000_000  # tokens for requests that no rule is about
 _OUTCOMES: Final = {
     "UO": "shed",  # a threshold was reached
     "UH": "breaker_open",  # every instance is ejected
-    "RL": "limited",
     "UT": "timeout",
     "UF": "app_error",  # not connected
     "UC": "app_error",  # connection ended
@@ -31,7 +30,7 @@ _OUTCOMES: Final = {
     "LR": "app_error",  # reset by this Envoy
     "UPE": "app_error",  # not HTTP
 }
-_COME_BACK: Final = {"UO", "UH", "RL"}
+_COME_BACK: Final = {"UO", "UH"}
 
 _ATTEMPT: Final = {
     "lid": "%REQ(X-REQUEST-ID)%",
@@ -186,6 +185,7 @@ def rate_limit(limit: RateLimit, edge: str) -> Document:
         "filter_enabled": always,
         "filter_enforced": always,
         "rate_limits": [{"actions": [by_tenant]}],
+        "response_headers_to_add": _headers({"x-squall-outcome": "limited", "retry-after": "1"}),
         "descriptors": [{"entries": [{"key": "tenant"}], "token_bucket": bucket}],  # no value: one for each value
     }
 
