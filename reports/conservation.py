@@ -53,6 +53,15 @@ def _exactness(history: History) -> list[str]:
     ]
 
 
+def _reported(history: History) -> int:
+    """Return how many requests the generator said it had finished: at its end, else in its last report."""
+    ends = [event.get("rows") for event in history.of_kind("mark") if event.get("name") == "load_end"]
+    if ends and isinstance(ends[-1], int):
+        return ends[-1]
+    finished = history.generator["done"] + history.generator["unsent"]
+    return int(finished.max()) if finished.notna().any() else 0
+
+
 def _joined(history: History) -> tuple[float, int]:
     """Return the share of attempts with an id that belong to a request, and how many do not."""
     named = history.attempts.loc[history.attempts["lid"] != "", "request"]

@@ -91,6 +91,12 @@ class History:
         return next((float(event["t"]) for event in self.of_kind("mark") if event.get("name") == name), None)
 
     @property
+    def not_undone(self) -> tuple[str, ...]:
+        """What the run's end says could not be undone."""
+        left = (self.end or {}).get("not_undone")
+        return tuple(str(item) for item in left) if isinstance(left, list) else ()
+
+    @property
     def load_start(self) -> float | None:
         """When the load began; the plan's times count from here."""
         return self.mark("load_start")
@@ -164,8 +170,16 @@ def _event(line: bytes) -> Event | None:
         event = json.loads(line)
     except ValueError:
         return None
-    sound = isinstance(event, dict) and isinstance(event.get("kind"), str) and isinstance(event.get("t"), int | float)
-    return event if sound else None
+    if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
+        return None
+    return _plain(event) if isinstance(event.get("t"), int | float) else None
+
+
+def _plain(event: dict[str, Any]) -> Event:
+    """Return an event with plain values only; `end` alone has lists that are read."""
+    if event["kind"] == "end":
+        return event
+    return {key: str(value) if isinstance(value, dict | list) else value for key, value in event.items()}
 
 
 def _end_damage(directory: Path, end: Event | None) -> Iterable[str]:
@@ -173,7 +187,10 @@ def _end_damage(directory: Path, end: Event | None) -> Iterable[str]:
         yield "events.jsonl: no `end` line, the run was cut short"
         return
     sizes = end.get("sizes")
-    for name, size in sorted((sizes if isinstance(sizes, dict) else {}).items()):
+    if not isinstance(sizes, dict) or not all(isinstance(size, int) for size in sizes.values()):
+        yield "events.jsonl: the `end` line has no sizes"
+        return
+    for name, size in sorted(sizes.items()):
         path = directory / name
         found = path.stat().st_size if path.is_file() else 0
         if found < size:
@@ -186,7 +203,7 @@ def _table(events: Iterable[Event], kind: str, columns: tuple[str, ...]) -> pd.D
     if kind == "generator":
         return pd.DataFrame({column: pd.to_numeric(frame[column], errors="coerce") for column in columns}, dtype=float)
     frame["t"] = frame["t"].astype(float)
-    frame["felt"] = frame["felt"].astype("boolean")
+    frame["felt"] = frame["felt"].map({True: True, False: False}).astype("boolean")
     return frame.sort_values("t", kind="stable", ignore_index=True)
 
 

@@ -26,7 +26,7 @@ def latency(history: History) -> ValidityRow:
         elif fault.asked is None or fault.felt is None or fault.healed is None:
             missing.append(f"{fault.plan.text or fault.plan.kind}: the run ended before it was felt and healed")
         else:
-            delays.append(fault.felt - fault.asked)
+            delays.append(max(0.0, fault.felt - fault.asked))
     worst = max(delays, default=None)
     if troubles or (worst is not None and worst > FELT_WITHIN_S):
         return _v3("fail", worst, "; ".join(troubles) or "felt late")

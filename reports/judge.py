@@ -55,7 +55,7 @@ def _reasons(history: History, validity: Sequence[ValidityRow]) -> list[str]:
     reason = (history.end or {}).get("reason", "finished")
     if reason != "finished":
         reasons.append(f"the run {'was interrupted' if reason == 'interrupted' else 'failed'}")
-    reasons += [f"not undone: {item}" for item in (history.end or {}).get("not_undone") or []]
+    reasons += [f"not undone: {item}" for item in history.not_undone]
     for row in validity:
         if row.result != "pass":
             reasons.append(f"{row.id} {row.name}: {row.why or row.result}")

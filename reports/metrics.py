@@ -83,5 +83,4 @@ def _fault(fault: Any) -> dict[str, Any]:
 
 def _notes(history: History) -> list[str]:
     notes = [CLOSED_LOOP] if closed_loop(history) else []
-    left = (history.end or {}).get("not_undone") or []
-    return notes + [f"not undone: {item}" for item in left]
+    return notes + [f"not undone: {item}" for item in history.not_undone]
