@@ -13,6 +13,8 @@ from typing import Any, Final
 from targets.base import Address, Link, TargetMap
 
 _TIMER_MS: Final = 5  # Envoy's timers and durations are whole milliseconds
+_LARGEST: Final = 2**31  # what a column of whole numbers holds
+_LATEST: Final = 1e12  # seconds: no clock goes there
 _NOT_TRAFFIC: Final = ("/healthz", "/_probe")
 _TURNS: Final = {"EJECT": ("closed", "open"), "UNEJECT": ("open", "closed")}
 
@@ -108,12 +110,14 @@ def _number(entry: Mapping[str, Any], key: str) -> float:
 
 
 def _whole(entry: Mapping[str, Any], key: str, missing: int) -> int:
-    text = _text(entry, key)
-    return int(text) if text else missing
+    value = int(_text(entry, key) or missing)
+    if not 0 <= value < _LARGEST:
+        raise ValueError(f"not a count: {key} {value}")
+    return value
 
 
 def _finite(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"not a finite number: {text}")
+    if not math.isfinite(value) or abs(value) > _LATEST:
+        raise ValueError(f"not a number of seconds: {text}")
     return value
