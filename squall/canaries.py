@@ -198,13 +198,18 @@ class _Lookout:
     async def finish(self) -> None:
         """Wait for the healing; say it when there was none, and when nothing was ever felt."""
         patience = HEAL_WITHIN + self._judge.calm_run() * SLOW
-        with anyio.move_on_after(patience):
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._give_up_at, self._clock.now() + patience)
             await self._settled.wait()
-        self._settled.set()
+            group.cancel_scope.cancel()
         if not self._felt_said:
             self._say("not_felt", self._off, self._why_not())
         if not self._healed_said:
             self._say("not_healed", self._clock.now(), f"no calm again within {patience:.3g} s of the undo")
+
+    async def _give_up_at(self, t: float) -> None:
+        await self._clock.sleep_until(t)
+        self._settled.set()
 
     def _why_not(self) -> str:
         if self._judge.calm is None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from reports.schema import ARROW_FILES
+from scenarios.model import schema_text
 from squall.cli import cli
 from squall.commands import catalogues
 from squall.exits import Exit
@@ -124,6 +125,7 @@ def main(folder: Path) -> None:
     (folder / "reference").mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
         (folder / "reference" / name).write_text(page())
+    (folder / "scenario.schema.json").write_text(schema_text())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from anyio.streams.text import TextReceiveStream
 
 from squall.exits import Exit
 from squall.rundir import Emit
+from squall.traffic.spec import TrafficSpec
 
 READY_WITHIN = 60.0  # seconds; Locust's imports on a busy machine
 END_WITHIN = 10.0  # seconds
@@ -44,10 +45,10 @@ class Traffic:
                     return
         raise self._failure("did not get ready")
 
-    async def go(self, load_start: float) -> None:
-        """Let the load begin at `load_start` on the run's clock."""
+    async def go(self, spec: TrafficSpec) -> None:
+        """Hand over the load; it begins at `spec.start` on the run's clock."""
         assert self.process.stdin is not None
-        await self.process.stdin.send(json.dumps({"start": load_start}).encode() + b"\n")
+        await self.process.stdin.send(json.dumps({"spec": spec.model_dump(mode="json")}).encode() + b"\n")
 
     async def finished(self) -> Mapping[str, Any]:
         """Pass on its reports until it has finished; returns its last one."""
@@ -71,12 +72,11 @@ class Traffic:
 
 
 @asynccontextmanager
-async def traffic(spec_path: Path, environment: Mapping[str, str], emit: Emit) -> AsyncIterator[Traffic]:
-    """Start the traffic subprocess; on exit it is ended, and its rows are on disk."""
-    errors = spec_path.with_suffix(".stderr")
+async def traffic(errors: Path, environment: Mapping[str, str], emit: Emit) -> AsyncIterator[Traffic]:
+    """Start the traffic subprocess, its standard error into `errors`; on exit it is ended, its rows on disk."""
     with errors.open("wb") as stderr:
         process = await anyio.open_process(
-            [sys.executable, "-m", "squall.traffic.generate", str(spec_path)],
+            [sys.executable, "-m", "squall.traffic.generate"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

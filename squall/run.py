@@ -25,10 +25,10 @@ from squall.marks import end_all, environment, start_ticks
 from squall.registry import Entry
 from squall.rundir import Emit, Recorder, create
 from squall.sampler import sample_harness, sample_metrics, sample_processes
-from squall.trafficspec import write_spec
+from squall.traffic.spec import TrafficSpec
 from targets.base import Bench, Target, TargetError, TargetSpec
 
-LEAD = 0.3  # seconds between the order to start and the first due time
+LEAD = 0.5  # seconds between the order to start and the first due time
 
 
 class RunError(Exception):
@@ -129,11 +129,14 @@ async def _with_target(plan: Plan, order: Order, recorder: Recorder, bench: Benc
     recorder.emit({"kind": "mark", "name": "up_start"})
     collector: Collector | None = None
     try:
-        async with order.spec.up(bench, plan.variant) as target:
+        async with (
+            traffic(bench.workspace / "traffic.stderr", bench.environment, recorder.emit) as generator,
+            order.spec.up(bench, plan.variant) as target,
+        ):
             recorder.emit({"kind": "mark", "name": "target_ready"})
             collector = Collector(tuple(target.log_sources()), target.parse_attempt, target.parse_ejection, recorder)
             async with _sampling(target, recorder, collector):
-                await _with_traffic(plan, target, recorder, bench)
+                await _with_traffic(plan, target, recorder, generator)
             recorder.emit({"kind": "mark", "name": "down_start"})
         recorder.emit({"kind": "mark", "name": "down_end"})
     finally:
@@ -153,12 +156,10 @@ async def _sampling(target: Target, recorder: Recorder, collector: Collector) ->
         group.cancel_scope.cancel()
 
 
-async def _with_traffic(plan: Plan, target: Target, recorder: Recorder, bench: Bench) -> None:
-    spec = write_spec(plan, target, recorder)
-    async with traffic(spec, bench.environment, recorder.emit) as generator:
-        await generator.ready()
-        stage = _Stage(plan, recorder.clock, recorder, target, recorder.clock.now() + LEAD)
-        await _under_load(stage, generator)
+async def _with_traffic(plan: Plan, target: Target, recorder: Recorder, generator: Traffic) -> None:
+    await generator.ready()
+    stage = _Stage(plan, recorder.clock, recorder, target, recorder.clock.now() + LEAD)
+    await _under_load(stage, generator)
     for name, value in (await target.observe()).items():
         recorder.emit({"kind": "observation", "name": name, "value": value})
     recorder.emit({"kind": "mark", "name": "settled"})
@@ -166,13 +167,27 @@ async def _with_traffic(plan: Plan, target: Target, recorder: Recorder, bench: B
 
 async def _under_load(stage: _Stage, generator: Traffic) -> None:
     stage.recorder.emit({"t": stage.load_start, "kind": "mark", "name": "load_start"})
-    await generator.go(stage.load_start)
+    await generator.go(_spec(stage))
     async with anyio.create_task_group() as group:
         group.start_soon(_mark_phases, stage)
         for step in stage.plan.faults:
             group.start_soon(_perform, stage, step)
         last = await generator.finished()
         stage.recorder.emit({"kind": "mark", "name": "load_end", "rows": last.get("rows")})
+
+
+def _spec(stage: _Stage) -> TrafficSpec:
+    return TrafficSpec(
+        host=stage.target.entry.host,
+        port=stage.target.entry.port,
+        streams=stage.plan.streams,
+        operations=stage.target.map.operations,
+        seed=stage.plan.seed,
+        origin=stage.clock.mono_anchor,
+        start=stage.load_start,
+        out=str(stage.recorder.directory / "requests.arrows"),
+        max_users=stage.plan.max_users,
+    )
 
 
 async def _mark_phases(stage: _Stage) -> None:

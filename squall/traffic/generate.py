@@ -1,0 +1,105 @@
+"""The traffic subprocess: `python -m squall.traffic.generate`, or `--check LOCUSTFILE`.
+
+It imports Locust, says `{"ready": true}`, reads one line `{"spec": {...}}` (`squall.traffic.spec.TrafficSpec`), runs
+the load, reports five times a second, and ends with `{"finished": true}`. When its standard input ends, the harness is dead
+and it stops; on SIGTERM it writes what it has and ends.
+"""
+
+# Importing Locust patches sockets and time, so it comes first; this is the only process that does so.
+import locust  # noqa: I001 - see above
+
+import gc
+import json
+import signal
+import sys
+from pathlib import Path
+
+import gevent
+from gevent.event import Event
+
+from scenarios.plan import ClosedStream, OpenStream, Stream
+from squall.exits import Exit
+from squall.traffic.closed_loop import ClosedLoop, Foreign, let_go, load_users
+from squall.traffic.open_loop import OpenLoop
+from squall.traffic.pulse import Pulse, say
+from squall.traffic.rows import Rows
+from squall.traffic.spec import TrafficSpec
+
+Loop = OpenLoop | ClosedLoop | Foreign
+EARLY = 2.0  # seconds before a stream starts at which its users are made, when there is time
+
+
+def main() -> int:
+    """Run one load; returns the exit code."""
+    say({"ready": True, "locust": locust.__version__})
+    line = sys.stdin.readline()
+    if not line:
+        return Exit.INTERRUPTED
+    spec = TrafficSpec.model_validate(json.loads(line)["spec"])
+    stop = Event()
+    gevent.signal_handler(signal.SIGTERM, stop.set)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the harness's to handle
+    gevent.spawn(_end_with_harness, stop)
+    rows = run(spec, stop)
+    say({"finished": True, "rows": rows.written, "unsent": rows.unsent, "stopped": stop.is_set()})
+    return Exit.PASS
+
+
+def run(spec: TrafficSpec, stop: Event) -> Rows:
+    """Run all streams of a load until they end, or `stop` is set; returns its rows, written and closed."""
+    rows = Rows(Path(spec.out), spec.origin)
+    loops = [_loop(spec, stream, rows) for stream in spec.streams]
+    pulse = Pulse(rows, lambda: sum(loop.users for loop in loops))
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection would be seen as slip; rows hold no cycles, and the process is short-lived
+    beats = [gevent.spawn(pulse.beat), gevent.spawn(pulse.report)]
+    gevent.joinall([gevent.spawn(_keep, loop, spec, stop) for loop in loops])
+    pulse.going = False
+    gevent.joinall(beats)
+    rows.close()
+    return rows
+
+
+def _loop(spec: TrafficSpec, stream: Stream, rows: Rows) -> Loop:
+    if isinstance(stream, OpenStream):
+        opens = sum(isinstance(one, OpenStream) for one in spec.streams)
+        return OpenLoop(spec, stream, rows, max(1, spec.max_users // opens))
+    if isinstance(stream, ClosedStream):
+        return ClosedLoop(spec, stream, rows)
+    return Foreign(spec, stream, rows)
+
+
+def _keep(loop: Loop, spec: TrafficSpec, stop: Event) -> None:
+    """Run one stream from its start to its end."""
+    start, end = spec.start + loop.stream.start, spec.start + loop.stream.end
+    if not stop.wait(max(0.0, start - EARLY - loop.rows.now())):
+        if not isinstance(loop, OpenLoop):
+            stop.wait(max(0.0, start - loop.rows.now()))
+        loop.begin()
+        stop.wait(max(0.0, end - loop.rows.now()))
+        if isinstance(loop, ClosedLoop):
+            loop.ending = True
+        if not isinstance(loop, Foreign):
+            _answers(loop, spec, stop)
+    let_go(loop.runner)
+
+
+def _answers(loop: OpenLoop | ClosedLoop, spec: TrafficSpec, stop: Event) -> None:
+    """Wait until the last request is answered, for `settle` seconds at most."""
+    until = loop.rows.now() + spec.settle
+    while loop.users and loop.rows.now() < until and not stop.is_set():
+        stop.wait(0.02)
+
+
+def _end_with_harness(stop: Event) -> None:
+    """Stop when standard input ends: the harness is gone."""
+    gevent.get_hub().threadpool.spawn(sys.stdin.read).get()
+    stop.set()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--check"]:
+        load_users(sys.argv[2])
+        sys.exit(Exit.PASS)
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The rows of requests.arrows, appended as they happen, and the outcome of each."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from reports.schema import REQUESTS, Outcome
+
+_BY_STATUS: dict[int, Outcome] = {429: "limited", 503: "shed", 504: "timeout"}
+_SAID: frozenset[str] = frozenset({"degraded", "breaker_open", "limited", "shed", "timeout"})
+
+Row = tuple[Any, ...]  # in the order of reports.schema.REQUESTS
+
+
+def outcome_of(status: int, said: str) -> Outcome:
+    """Return the outcome of an answer from its status and its `x-squall-outcome` header.
+
+    A success may call itself degraded, a failure may name its reason; else the status speaks.
+    """
+    if status < 400:
+        return "degraded" if said == "degraded" else "ok"
+    if said in _SAID - {"degraded"}:
+        return said  # type: ignore[return-value]  # one of the literals, just tested
+    return _BY_STATUS.get(status, "app_error")
+
+
+@dataclass
+class Rows:
+    """Collects rows in memory and appends them to the file when `flush` is called."""
+
+    path: Path
+    origin: float
+    pending: list[Row] = field(default_factory=list)
+    sent: int = 0
+    done: int = 0
+    unsent: int = 0
+    in_flight: int = 0
+    written: int = 0
+    recent: list[tuple[float, str]] = field(default_factory=list)  # (latency, outcome) since the last report
+    area: float = 0.0  # request-seconds in flight, for the mean over an interval
+    changed: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._file = self.path.open("wb")
+        self._writer = pa.ipc.new_stream(self._file, REQUESTS)
+        self._file.flush()
+
+    def now(self) -> float:
+        """Return seconds on the run's clock."""
+        return time.monotonic() - self.origin
+
+    def leave(self) -> float:
+        """Count a request as in flight; returns the time."""
+        now = self._integrate()
+        self.sent += 1
+        self.in_flight += 1
+        return now
+
+    def arrive(self, row: Row) -> None:
+        """Take the row of a request that has ended; its `due` is item 3, `done` item 5, `outcome` item 6."""
+        self._integrate()
+        self.in_flight -= 1
+        self.add(row)
+
+    def add(self, row: Row) -> None:
+        """Take the row of a request that was not counted as in flight before."""
+        self.done += 1
+        self.pending.append(row)
+        self.recent.append((row[5] - row[3], row[6]))
+
+    def never_sent(self, row: Row) -> None:
+        """Take the row of a ticket that nobody could take by its deadline."""
+        self.unsent += 1
+        self.pending.append(row)
+        self.recent.append((0.0, "unsent"))
+
+    def _integrate(self) -> float:
+        now = self.now()
+        self.area += self.in_flight * (now - self.changed)
+        self.changed = now
+        return now
+
+    def mean_in_flight(self, since: float) -> float:
+        """Return the mean number in flight since the last call, which was at `since`; starts the next interval."""
+        now = self._integrate()
+        mean = self.area / max(now - since, 1e-9)
+        self.area = 0.0
+        return mean
+
+    def take_recent(self) -> tuple[list[float], Counter[str]]:
+        """Return the latencies and the failures since the last call."""
+        recent, self.recent = self.recent, []
+        return [latency for latency, outcome in recent if outcome != "unsent"], Counter(
+            outcome for _, outcome in recent if outcome not in {"ok", "degraded"}
+        )
+
+    def flush(self) -> None:
+        """Append what is pending as one batch, and hand it to the file."""
+        if not self.pending:
+            return
+        rows, self.pending = self.pending, []
+        columns = [
+            pa.array(column, type=kind.type) for column, kind in zip(zip(*rows, strict=True), REQUESTS, strict=True)
+        ]
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=REQUESTS))
+        self._file.flush()
+        self.written += len(rows)
+
+    def close(self) -> None:
+        """Append the rest and the end of the stream."""
+        self.flush()
+        self._writer.close()
+        self._file.close()
