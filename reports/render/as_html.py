@@ -5,10 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from altair.utils.schemapi import debug_mode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reports.render import run_tables
+from reports.render import metric_tables, run_tables
 from reports.render.facts import facts_of
 from reports.render.figures import Figure, chart_rows, numbers_table, prepare, strips
 from reports.render.narrative import answers, story
@@ -43,6 +44,8 @@ def render(view: View) -> str:
     """Return the page."""
     sides = [side for side in (view.main, view.control) if side is not None]
     drawn = prepare(view, [facts_of(side).broken for side in sides])
+    with debug_mode(False):  # the chart library checks each mark against its schema, which takes longer than drawing
+        heads, rows = strips(drawn), chart_rows(drawn)
     return (
         _environment()
         .get_template("page.html")
@@ -53,12 +56,12 @@ def render(view: View) -> str:
             story=story(view),
             answers=answers(view),
             reasons=reasons(view),
-            control_sentence=control_sentence(view.verdict.control),
+            control_sentence=control_sentence(view.verdict),
             damage=view.main.history.damage,
-            strips=strips(drawn),
-            rows=chart_rows(drawn),
+            strips=heads,
+            rows=rows,
             numbers=[(one.caption, numbers_table(one)) for one in drawn],
-            tables=[table for table in (checks_table(view), validity_table(view)) if table],
+            tables=[table.without_empty_columns() for table in (checks_table(view), validity_table(view)) if table],
             details=[(_heading(view, side), _details(side)) for side in sides],
             closed=closed_loop(view.main.history),
             notes=view.verdict.metrics.get("notes") or [],
@@ -73,14 +76,7 @@ def _heading(view: View, side: Side) -> str:
 
 
 def _details(side: Side) -> list[Any]:
-    makers = (
-        run_tables.phases_table,
-        run_tables.edges_table,
-        run_tables.faults_table,
-        run_tables.changes_table,
-        run_tables.observations_table,
-        run_tables.generator_table,
-    )
+    makers = (*metric_tables.MAKERS, *run_tables.MAKERS)
     tables = [make(side) for make in makers]
     return [table.without_empty_columns() for table in tables if table]
 

@@ -41,7 +41,7 @@ def _page(view: View) -> Group:
         *_reasons(view),
         Text(),
         Text(printable(story(view))),
-        Text(printable(control_sentence(view.verdict.control)), "dim"),
+        Text(printable(control_sentence(view.verdict)), "dim"),
     ]
     for table in (checks_table(view), validity_table(view)):
         if table:

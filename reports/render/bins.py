@@ -33,8 +33,8 @@ class TimeAxis:
     @property
     def spans(self) -> npt.NDArray[Any]:
         """Seconds in each window; the last one may be cut short by the end."""
-        ends: npt.NDArray[Any] = np.minimum(self.starts + self.width, max(self.end, self.width))
-        return ends - self.starts
+        spans: npt.NDArray[Any] = np.minimum(self.starts + self.width, max(self.end, self.width)) - self.starts
+        return spans
 
     def index_of(self, times: pd.Series) -> pd.Series:
         """Return the number of the window that each time falls into; NaN outside the axis."""

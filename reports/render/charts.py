@@ -270,7 +270,8 @@ def _end_labels(canvas: Canvas, frame: pd.DataFrame, domain: tuple[float, float]
     for value in ends["p99"].map(math.log10):
         heights.append(max(value + gap * 0.75, heights[-1] + gap if heights else -math.inf))
     excess = max(0.0, heights[-1] - (math.log10(domain[1]) - gap / 2))
-    ends = ends.assign(at=[10 ** (height - excess) for height in heights], t=canvas.axis.end)
+    ends = ends.assign(at=[10 ** (height - excess) for height in heights])
+    ends = ends.assign(t=ends["t"].clip(lower=canvas.axis.end / 4) + canvas.axis.width / 2)
     base = alt.Chart(ends).encode(
         x=alt.X("t:Q", scale=_x_scale(canvas)),
         y=alt.Y("at:Q", **y),

@@ -88,6 +88,7 @@ class Facts:
     reactions: tuple[Reaction, ...]
     spared: dict[str, int]  # requests that a protection answered, by outcome, while something was broken
     fault_seconds: float | None
+    ended: bool  # whether the last fault is known to have ended
     recovered: float | None  # seconds after the last fault's end until all was back to normal
     not_recovered: str  # why `recovered` is None
     loss: float | None  # seconds of full outage that the loss amounts to
@@ -98,13 +99,14 @@ def facts_of(side: Side) -> Facts:
     history, figures = side.history, side.verdict.metrics.get("recovery") or {}
     calm, hurt = phases.baseline(history), phases.faulted(history)
     if hurt is None and (on := phases.effect_on(history)) is not None:
-        hurt = phases.Span("fault", on, side.origin + side.span)
+        hurt = phases.Span("fault", on, max(on, side.origin + side.recorded))
     return Facts(
         broken=tuple(_broken(side, number, fault) for number, fault in enumerate(history.faults, start=1)),
         impacts=_impacts(side, calm, hurt),
         reactions=_reactions(side, None if hurt is None else hurt.start - side.origin),
         spared=_spared(side, hurt),
         fault_seconds=None if hurt is None else hurt.seconds,
+        ended=phases.effect_off(history) is not None,
         recovered=figures.get("time_to_recover_s"),
         not_recovered=str(figures.get("why") or "no record of what came after the fault"),
         loss=figures.get("loss_area_s"),

@@ -84,7 +84,7 @@ def prepare(view: View, broken: Sequence[tuple[Broken, ...]]) -> tuple[Drawn, ..
 def _count(side: Side, axis: bins.TimeAxis, width: int, broken: tuple[Broken, ...]) -> Drawn:
     requests = side.requests()
     windows = tuple(
-        Window(fault.key, fault.text, fault.on, side.span if fault.off is None else fault.off)
+        Window(fault.key, fault.text, fault.on, side.recorded if fault.off is None else fault.off)
         for fault in broken
         if fault.on is not None
     )

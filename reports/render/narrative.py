@@ -64,7 +64,9 @@ def story(view: View) -> str:
     facts = facts_of(view.main)
     if not view.main.history.phases:
         return "The run left no record of any load: there is no story to tell."
-    sentences = [_broken_sentence(facts), _reaction_sentence(facts), _effect_sentence(facts), _back_sentence(facts)]
+    sentences = [_broken_sentence(facts)]
+    if _any_felt(facts):
+        sentences += [_reaction_sentence(facts), _effect_sentence(facts), _back_sentence(facts)]
     if view.control is not None:
         sentences.append(_control_sentence(view.control))
     return " ".join(sentence for sentence in sentences if sentence)
@@ -95,7 +97,9 @@ def _noticed_lines(_side: Side, facts: Facts) -> list[str]:
         return ["Nothing can be said: no requests before or during the fault." if facts.broken else "Nobody."]
     noticed = sorted((impact for impact in facts.impacts if impact.noticed), key=lambda impact: -impact.lost)
     calm = [impact.operation for impact in facts.impacts if not impact.noticed]
-    lines = [_impact_text(impact) for impact in noticed] or ["Nobody: no operation lost answers or grew slow."]
+    lines = [_impact_text(impact) for impact in noticed[:4]] or ["Nobody: no operation lost answers or grew slow."]
+    if len(noticed) > 4:
+        lines.append(f"and {listed([impact.operation for impact in noticed[4:]])}")
     return lines + ([f"{listed(calm)} did not notice"] if calm and noticed else [])
 
 
@@ -146,8 +150,19 @@ def _by_subject(facts: Facts) -> list[Reaction]:
 def _recovery_lines(_side: Side, facts: Facts) -> list[str]:
     if not facts.broken:
         return ["There was nothing to come back from."]
-    loss = [] if facts.loss is None else [f"lost in all: as much as {seconds(facts.loss)} of full outage"]
-    return [_capital(_recovery_text(facts)), *loss]
+    if not _any_felt(facts):
+        return ["Nothing can be said: no fault was felt."]
+    return [_capital(_recovery_text(facts)), *_loss_lines(facts.loss)]
+
+
+def _loss_lines(loss: float | None) -> list[str]:
+    if loss is None:
+        return []
+    return ["no goodput was lost" if loss < 0.05 else f"lost in all: as much as {seconds(loss)} of full outage"]
+
+
+def _any_felt(facts: Facts) -> bool:
+    return any(fault.felt for fault in facts.broken)
 
 
 def _recovery_text(facts: Facts) -> str:
@@ -166,9 +181,16 @@ def _broken_sentence(facts: Facts) -> str:
     if first is None:
         return "No fault was ever injected."
     texts = listed([fault.text for fault in faults[:3]]) + (f" and {len(faults) - 3} more" if len(faults) > 3 else "")
-    lasted = f", for {seconds(facts.fault_seconds)}" if facts.fault_seconds else ""
+    if not _any_felt(facts):
+        return f"At {moment(first)} squall asked for {texts}, but no canary felt it: the run says nothing about it."
     unfelt = "" if all(fault.felt for fault in faults) else " (not every fault was felt)"
-    return f"At {moment(first)} came {texts}{lasted}{unfelt}."
+    return f"{'At' if len(faults) == 1 else 'From'} {moment(first)} came {texts}{_lasted(facts)}{unfelt}."
+
+
+def _lasted(facts: Facts) -> str:
+    if not facts.fault_seconds:
+        return ""
+    return f", for {'' if facts.ended else 'at least '}{seconds(facts.fault_seconds)}"
 
 
 def _reaction_sentence(facts: Facts) -> str:
@@ -195,12 +217,17 @@ def _effect_sentence(facts: Facts) -> str:
 
 def _impact_clause(impact: Impact) -> str:
     now, before = impact.during, impact.before
-    only = "only " if (now.availability or 0.0) < 0.9 else ""
-    parts = [f"{only}{share(now.availability)} of {impact.operation} was answered well"] if impact.lost > DROP else []
+    parts = [f"{_how_much(now.availability)} {impact.operation} was answered well"] if impact.lost > DROP else []
     if impact.slower:
         whose = "its" if parts else f"{impact.operation}'s"
         parts.append(f"{whose} {now.tail_name} went from {seconds(before.tail)} to {seconds(now.tail)}")
     return " and ".join(parts)
+
+
+def _how_much(availability: float | None) -> str:
+    if not availability:
+        return "no"
+    return f"{'only ' if availability < 0.9 else ''}{share(availability)} of"
 
 
 def _back_sentence(facts: Facts) -> str:

@@ -1,63 +1,13 @@
-"""The tables of the history: phases, edges, faults, state changes, observations, and what the run ran on."""
+"""The tables of the history: faults, state changes, observations, and how the load generator did."""
 
-from typing import Any
+from typing import Final
 
 from reports.history import FaultWindow
 from reports.render.tables import Column, Row, Table
 from reports.render.view import Side
-from reports.render.words import NOTHING, count, moment, number, quantity, seconds, share
+from reports.render.words import NOTHING, count, moment, number, quantity, seconds
 
-MAX_CHANGES = 60
-
-
-def phases_table(side: Side) -> Table:
-    """Return availability, percentiles and outcomes of each operation in each phase."""
-    rows = []
-    for name, phase in _phases(side):
-        operations = sorted(_mapping(phase.get("operations")).items())
-        parts = [*operations, ("all", phase)] if len(operations) != 1 else operations
-        ends = f"{phase['start'] - side.origin:.1f} to {phase['end'] - side.origin:.1f} s"
-        rows += [_phase_row(name, ends, operation, figures) for operation, figures in parts]
-    columns = (
-        Column("phase"),
-        Column("from, to"),
-        Column("operation"),
-        Column("requests", "number"),
-        Column("available", "number"),
-        Column("good a second", "number"),
-        Column("p50", "number"),
-        Column("p95", "number"),
-        Column("p99", "number"),
-        Column("p99, good ones", "number"),
-        Column("not answered well"),
-    )
-    note = "A percentile is printed only where enough requests support it: p95 needs 60, p99 needs 300."
-    return Table("phases", "Phases", columns, tuple(rows), note)
-
-
-def _phases(side: Side) -> list[tuple[str, dict[str, Any]]]:
-    """Return the phases' figures in the order of time."""
-    return sorted(_mapping(side.verdict.metrics.get("phases")).items(), key=lambda item: float(item[1]["start"]))
-
-
-def _phase_row(phase: str, ends: str, operation: str, figures: dict[str, Any]) -> Row:
-    took = _mapping(figures.get("latency"))
-    bad = {name: n for name, n in _mapping(figures.get("outcomes")).items() if name != "ok"}
-    return Row(
-        (
-            phase,
-            ends,
-            operation,
-            count(figures.get("requests")),
-            share(figures.get("availability")),
-            NOTHING if figures.get("goodput") is None else number(figures["goodput"]),
-            seconds(took.get("p50")),
-            seconds(took.get("p95")),
-            seconds(took.get("p99")),
-            seconds(took.get("good_p99")),
-            ", ".join(f"{count(n)} {name}" for name, n in bad.items()) or NOTHING,
-        )
-    )
+MAX_CHANGES: Final = 60
 
 
 def faults_table(side: Side) -> Table:
@@ -103,56 +53,6 @@ def _delay(start: float | None, end: float | None) -> str:
     return NOTHING if start is None or end is None else seconds(max(0.0, end - start))
 
 
-def edges_table(side: Side) -> Table:
-    """Return attempts and amplification of each edge in each phase."""
-    order = [name for name, _ in _phases(side)]
-    rows = []
-    for edge, spans in sorted(_mapping(side.verdict.metrics.get("edges")).items()):
-        for span in order:
-            figures = _mapping(_mapping(spans).get(span))
-            if figures.get("attempts"):
-                rows.append(_edge_row(edge, span, figures))
-    columns = (
-        Column("edge"),
-        Column("while"),
-        Column("requests", "number"),
-        Column("attempts", "number"),
-        Column("per request", "number"),
-        Column("most for one", "number"),
-        Column("failed", "number"),
-        Column("p50", "number"),
-        Column("p99", "number"),
-        Column("instances"),
-    )
-    note = "Attempts per request: above 1 are retries, far above 1 a storm of them; below 1, calls were kept back."
-    return Table("edges", "Edges", columns, tuple(rows), note)
-
-
-def _edge_row(edge: str, span: str, figures: dict[str, Any]) -> Row:
-    replicas = _mapping(figures.get("replicas"))
-    total = sum(replicas.values()) or 1
-    return Row(
-        (
-            edge,
-            span,
-            count(figures.get("logical")),
-            count(figures.get("attempts")),
-            NOTHING if figures.get("amplification") is None else number(figures["amplification"]),
-            count(figures.get("most_attempts")),
-            share(figures.get("failed_share")),
-            seconds(figures.get("p50")),
-            seconds(figures.get("p99")),
-            ", ".join(f"{name} {share(n / total)}" for name, n in sorted(replicas.items()))
-            if len(replicas) > 1
-            else "",
-        )
-    )
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def changes_table(side: Side) -> Table:
     """Return the first state changes of breakers, limiters, budgets and nodes, in the order of time."""
     found = sorted(
@@ -196,3 +96,6 @@ def generator_table(side: Side) -> Table:
     columns = (Column("load generator"), Column("value", "number"))
     note = "Latency counts from the moment a request was due, so a generator that is late cannot hide what users feel."
     return Table("generator", "Load generator", columns, tuple(rows), note)
+
+
+MAKERS: Final = (faults_table, changes_table, observations_table, generator_table)

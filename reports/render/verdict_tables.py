@@ -3,7 +3,7 @@
 from reports.render.tables import Column, Row, Table, worst_first
 from reports.render.view import View
 from reports.render.words import NOTHING, count, quantity
-from reports.verdict import CheckRow, ControlRow
+from reports.verdict import CheckRow, Verdict
 
 
 def checks_table(view: View) -> Table:
@@ -72,13 +72,15 @@ def validity_table(view: View) -> Table:
     return Table("validity", "Validity", columns, worst_first(rows), note)
 
 
-def control_sentence(control: ControlRow | None) -> str:
+def control_sentence(verdict: Verdict) -> str:
     """Say what the control proves."""
+    control = verdict.control
     if control is None:
         return "There was no control run, so nothing shows that this scenario can tell protections from none."
     if control.verdict == "fail":
         failed = f"{len(control.failed)} of the expectations" if len(control.failed) > 1 else "an expectation"
-        return f"The control (variant {control.variant}) failed {failed}, so the protections made the difference."
+        proof = "so the protections made the difference" if verdict.verdict == "pass" else "as it should"
+        return f"The control (variant {control.variant}) failed {failed}, {proof}."
     if control.verdict == "pass":
         return (
             f"The control (variant {control.variant}) passed as well: this scenario cannot tell protections from none."

@@ -40,6 +40,14 @@ class Side:
         due = self.history.requests["due"]
         return planned if planned > 0 else float(due.max() - self.origin) if len(due) else 1.0
 
+    @property
+    def recorded(self) -> float:
+        """Seconds of the load that are on record: less than `span` in a run that was cut short."""
+        if self.history.complete:
+            return self.span
+        last = [float(event["t"]) for event in self.history.events[-1:]] + list(self.history.requests["due"].tail(1))
+        return min(self.span, max(0.0, max(last, default=0.0) - self.origin))
+
     def since_load(self, t: float | None) -> float | None:
         """Return a time of the run's clock as seconds from the start of the load."""
         return None if t is None else t - self.origin
@@ -57,11 +65,12 @@ class Side:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events with their times counted from the start of the load."""
-        return [{**event, "t": float(event["t"]) - self.origin} for event in self.history.events]
+        origin = self.origin
+        return [{**event, "t": float(event["t"]) - origin} for event in self.history.events]
 
     def lanes(self) -> list[Lane]:
         """Return what changed its state during the load."""
-        return lanes_of(self.events(), self.span)
+        return lanes_of(self.events(), self.recorded)
 
 
 @dataclass(frozen=True, slots=True)
