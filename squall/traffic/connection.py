@@ -104,7 +104,9 @@ class Connection:
         if self._socket is not None and _is_stale(self._socket):
             self.close()
         if self._socket is None:
-            self._socket = gsocket.create_connection(self._address)
+            # Not create_connection: that asks a resolver in a thread, also for an address.
+            self._socket = gsocket.socket(gsocket.AF_INET, gsocket.SOCK_STREAM)
+            self._socket.connect(self._address)
             self._socket.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 1)
         return self._socket
 

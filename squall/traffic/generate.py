@@ -1,8 +1,8 @@
 """The traffic subprocess: `python -m squall.traffic.generate`, or `--check LOCUSTFILE`.
 
 It imports Locust, says `{"ready": true}`, reads one line `{"spec": {...}}` (`squall.traffic.spec.TrafficSpec`), runs
-the load, reports five times a second, and ends with `{"finished": true}`. When its standard input ends, the harness is dead
-and it stops; on SIGTERM it writes what it has and ends.
+the load, reports five times a second, and ends with `{"finished": true}`. When its standard input ends, the harness is
+dead and it stops; on SIGTERM it writes what it has and ends.
 """
 
 # Importing Locust patches sockets and time, so it comes first; this is the only process that does so.
@@ -31,6 +31,10 @@ EARLY = 2.0  # seconds before a stream starts at which its users are made, when 
 
 def main() -> int:
     """Run one load; returns the exit code."""
+    Rows.warm_up()
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection would be seen as slip; rows hold no cycles, and the process is short-lived
     say({"ready": True, "locust": locust.__version__})
     line = sys.stdin.readline()
     if not line:
@@ -50,9 +54,6 @@ def run(spec: TrafficSpec, stop: Event) -> Rows:
     rows = Rows(Path(spec.out), spec.origin)
     loops = [_loop(spec, stream, rows) for stream in spec.streams]
     pulse = Pulse(rows, lambda: sum(loop.users for loop in loops))
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # a collection would be seen as slip; rows hold no cycles, and the process is short-lived
     beats = [gevent.spawn(pulse.beat), gevent.spawn(pulse.report)]
     gevent.joinall([gevent.spawn(_keep, loop, spec, stop) for loop in loops])
     pulse.going = False

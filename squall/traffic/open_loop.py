@@ -102,8 +102,8 @@ class OpenLoop:
         index, seed = self.stream.index, self.spec.seed
         key = pacing.idempotency_key(seed, index, ticket.number) if uses_key(ticket.operation) else ""
         return (
-            pacing.request_id(seed, index, ticket.number), ticket.operation.name, index, ticket.due, sent, done, outcome,
-            seen.get("status"), self.stream.tenant, key, seen.get("retry_after"), seen.get("size", 0),
+            pacing.request_id(seed, index, ticket.number), ticket.operation.name, index, ticket.due, sent, done,
+            outcome, seen.get("status"), self.stream.tenant, key, seen.get("retry_after"), seen.get("size", 0),
         )  # fmt: skip
 
 
@@ -133,7 +133,7 @@ class TicketUser(User):
         while (ticket := self._next()) is not None:
             lid = pacing.request_id(loop.spec.seed, loop.stream.index, ticket.number)
             key = pacing.idempotency_key(loop.spec.seed, loop.stream.index, ticket.number)
-            data = message(ticket.operation, loop.sender, lid, key, ticket.drawn, ticket.deadline)
+            data = message(ticket.operation, loop.sender, lid, key, drawn=ticket.drawn, deadline=ticket.deadline)
             self._wait_until(ticket.due)
             self._send(ticket, data)
         raise StopUser

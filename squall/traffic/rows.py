@@ -98,6 +98,12 @@ class Rows:
             outcome for _, outcome in recent if outcome not in {"ok", "degraded"}
         )
 
+    @staticmethod
+    def warm_up() -> None:
+        """Let Arrow import what it imports with its first array, before there is traffic to delay."""
+        for kind in REQUESTS:
+            pa.array([None], type=kind.type)
+
     def flush(self) -> None:
         """Append what is pending as one batch, and hand it to the file."""
         if not self.pending:
