@@ -63,8 +63,9 @@ def _reported(history: History) -> int:
 
 
 def _joined(history: History) -> tuple[float, int]:
-    """Return the share of attempts with an id that belong to a request, and how many do not."""
-    named = history.attempts.loc[history.attempts["lid"] != "", "request"]
+    """Return the share of the load's attempts with an id that belong to a request, and how many do not."""
+    during = (history.attempts["lid"] != "") & (history.attempts["t_in"] >= (history.load_start or 0.0))
+    named = history.attempts.loc[during, "request"]
     loose = int((named < 0).sum())
     return (1 - loose / len(named) if len(named) else 1.0), loose
 

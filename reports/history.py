@@ -20,7 +20,7 @@ from reports.schema import ARROW_FILES, SCHEMA_VERSION
 
 Event = Mapping[str, Any]
 CANARY_COLUMNS = ("t", "index", "link", "result", "first_byte_s", "total_s", "connect_s", "status", "felt")
-GENERATOR_COLUMNS = ("t", "in_flight", "users", "sent", "done", "unsent", "lag_p99_s", "cpu")
+GENERATOR_COLUMNS = ("t", "in_flight", "in_flight_mean", "users", "sent", "done", "unsent", "lag_p99_s", "cpu")
 _KNOWN_FILES = ("run.json", "events.jsonl", *ARROW_FILES)
 
 
@@ -43,7 +43,8 @@ class Phase:
 class FaultWindow:
     """What became of one planned fault; seconds on the run's clock, None for what did not happen.
 
-    `felt` and `healed` are the canaries' own times: t_eff_on and t_eff_off.
+    `felt` and `healed` are the canaries' own times: t_eff_on at the first of its links, t_eff_off at the last. `links`
+    says when each of its links felt it.
     """
 
     plan: PlannedFault
@@ -53,6 +54,7 @@ class FaultWindow:
     undo_asked: float | None
     undone: float | None
     healed: float | None
+    links: Mapping[str, float]
     states: frozenset[str]
 
 
@@ -222,9 +224,14 @@ def _phases(header: Header, events: list[Event]) -> tuple[Phase, ...]:
 
 
 def _fault(plan: PlannedFault, events: list[Event]) -> FaultWindow:
+    mine = [event for event in events if event["kind"] == "fault" and event.get("index") == plan.index]
     times: dict[str, float] = {}
-    for event in events:
-        if event["kind"] == "fault" and event.get("index") == plan.index:
-            times.setdefault(str(event.get("state")), float(event["t"]))
+    links: dict[str, float] = {}
+    for event in mine:
+        state, t = str(event.get("state")), float(event["t"])
+        first = times.setdefault(state, t)
+        times[state] = max(first, t) if state == "healed" else first
+        if state == "felt":
+            links.setdefault(str(event.get("link")), t)
     named = {name: times.get(name) for name in ("asked", "applied", "felt", "undo_asked", "undone", "healed")}
-    return FaultWindow(plan=plan, states=frozenset(times), **named)
+    return FaultWindow(plan=plan, links=links, states=frozenset(times), **named)

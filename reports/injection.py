@@ -26,7 +26,7 @@ def latency(history: History) -> ValidityRow:
         elif fault.asked is None or fault.felt is None or fault.healed is None:
             missing.append(f"{fault.plan.text or fault.plan.kind}: the run ended before it was felt and healed")
         else:
-            delays.append(max(0.0, fault.felt - fault.asked))
+            delays.append(max(0.0, *(t - fault.asked for t in (fault.felt, *fault.links.values()))))
     worst = max(delays, default=None)
     if troubles or (worst is not None and worst > FELT_WITHIN_S):
         return _v3("fail", worst, "; ".join(troubles) or "felt late")
@@ -70,7 +70,8 @@ def _felt_row(history: History, fault: FaultWindow) -> _Share:
     if fault.felt is None or until is None:
         return _Share("unknown", f"{name}: no canary felt it")
     canaries = history.canaries
-    mine = (canaries["index"] == fault.plan.index) & (canaries["t"] >= fault.felt) & (canaries["t"] < until)
+    begin = canaries["link"].map(dict(fault.links)).astype(float).fillna(fault.felt)
+    mine = (canaries["index"] == fault.plan.index) & (canaries["t"] >= begin) & (canaries["t"] < until)
     return _judge(name, canaries[mine], fault.plan.share)
 
 
@@ -92,7 +93,7 @@ def _judge(name: str, canaries: pd.DataFrame, share: float) -> _Share:
     fits = low - MISREAD <= share <= high + MISREAD
     seen = hits / total
     limit = (high - seen if share > seen else seen - low) + MISREAD
-    why = f"{name}: {hits} of {total} canaries felt it, {share:.4g} should have been the share"
+    why = f"{name}: felt by {hits} of {total} canaries, meant for {share:.1%}"
     return _Share("pass" if fits else "fail", why, abs(seen - share), limit)
 
 
