@@ -43,28 +43,31 @@ def _name_checker(draft: Draft, target: TargetMap | None, problems: Problems) ->
 
 def _known(draft: Draft, target: TargetMap | None) -> Mapping[NameKind, Sequence[str]]:
     """Return the names that are known of each kind; a kind that nobody can know yet is left out."""
-    known: dict[NameKind, Sequence[str]] = {"phase": list(draft.phases)}
+    known: dict[NameKind, Sequence[str]] = {}
     operations = operations_of(draft)
-    if operations is not None:
+    if draft.phases:
+        known["phase"] = list(draft.phases)
+    if draft.loads:
+        known["tenant"] = _tenants(draft)
+    if operations:
         known["operation"] = [*operations, ALL]
-    known["tenant"] = _tenants(draft)
     if target is not None:
         links = [link.name for edge in target.edges for link in edge.links]
         known["edge"] = [*(edge.name for edge in target.edges), *links]
         known["link"] = links
         known["observation"] = list(target.observations)
-        if operations is not None:
+        if operations:
             known["limiter"] = [*target.limiters, *operations, ANY]
     return known
 
 
-def operations_of(draft: Draft) -> list[str] | None:
-    """Return the operations that the load contains; None when a locustfile brings its own."""
+def operations_of(draft: Draft) -> list[str]:
+    """Return the operations that the load contains; empty when that cannot be known, as with a locustfile."""
     found: list[str] = []
     for load in draft.loads:
         mix = load.tree.get("mix")
         if not isinstance(mix, MappingTree):
-            return None
+            return []
         found += mix.keys()
     return list(dict.fromkeys(found))
 
@@ -89,7 +92,7 @@ def _check_form(entry: ExpectDraft, draft: Draft, target: TargetMap | None, prob
     edges = {edge.name: [link.name for link in edge.links] for edge in target.edges}
     if isinstance(entry.value, Balance):
         links = edges.get(entry.value.edge)
-        if links and entry.value.link not in links:
+        if links and entry.value.link not in links and entry.value.link not in edges:
             said = f"{entry.value.link} is no link of {entry.value.edge}"
             problems.add(entry.text.place, said, f"its links are {', '.join(links)}")
     if isinstance(entry.value, Amplification) and entry.value.edge not in edges and target.links_of(entry.value.edge):

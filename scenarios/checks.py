@@ -44,7 +44,7 @@ def _check_moments(draft: Draft, problems: Problems) -> None:
                 phase = parse_moment(scalar.value).phase
             except ValueError:
                 continue  # noted when the entry was read
-            if phase not in draft.phases:
+            if draft.phases and phase not in draft.phases:
                 problems.unknown(scalar.within(), "phase", phase, draft.phases)
 
 

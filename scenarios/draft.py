@@ -76,7 +76,7 @@ class Draft:
     head: Head | None = None
     target: Scalar | None = None
     variant: Scalar | None = None
-    phases: dict[str, float | None] = field(default_factory=dict)  # None: its duration is wrong
+    phases: dict[str, float | None] = field(default_factory=dict)  # None: its duration is wrong; empty: unreadable
     loads: list[LoadDraft] = field(default_factory=list)
     faults: list[FaultDraft] = field(default_factory=list)
     expects: list[ExpectDraft] = field(default_factory=list)
@@ -216,7 +216,9 @@ def _fault(tree: MappingTree, kinds: Mapping[str, type[Fault]], problems: Proble
 def _expect(tree: Tree, problems: Problems) -> ExpectDraft:
     assert isinstance(tree, Scalar)
     if not isinstance(tree.value, str):
-        problems.add(tree.place, "an expectation should be a text", "write one such as: availability of all >= 99.9%")
+        problems.add(
+            tree.place, "an entry of expect should be a text", "write one such as: availability of all >= 99.9%"
+        )
         return ExpectDraft(tree, None, ())
     try:
         value = parse(tree.value)

@@ -1,5 +1,6 @@
 """The scenario language as strict, frozen models. The language is explained in docs/scenarios.md."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -219,3 +220,8 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a scenario file, for editors."""
     schema = Scenario.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "squall scenario"}
+
+
+def schema_text() -> str:
+    """Return the text of docs/scenario.schema.json."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -124,7 +124,7 @@ class Plan:
             "duration": self.duration,
             "max_users": self.max_users,
             "phases": [asdict(phase) for phase in self.phases],
-            "streams": [{**asdict(stream), "planned": planned(stream)} for stream in self.streams],
+            "streams": [_stream_document(stream) for stream in self.streams],
             "faults": [self._fault_document(step) for step in self.faults],
             "expectations": list(self.expectations),
             "target_facts": self.target_facts,
@@ -145,6 +145,11 @@ class Plan:
             "share": fault.share_felt(),
             "params": fault.model_dump(mode="json"),
         }
+
+
+def _stream_document(stream: Stream) -> dict[str, Any]:
+    document = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(stream).items()}
+    return {**document, "planned": planned(stream)}
 
 
 def planned(stream: Stream) -> float | None:

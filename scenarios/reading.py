@@ -1,7 +1,8 @@
 """Reading one part of a scenario strictly: unknown keys, then the model's own rules, each with its place."""
 
-from collections.abc import Iterable, Mapping
-from typing import Final, TypeVar
+import functools
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -67,11 +68,26 @@ def mapping(tree: Tree, problems: Problems, what: str, example: str) -> MappingT
 def validated(kind: type[T], tree: Tree, problems: Problems, what: str = "") -> T | None:
     """Return the value that a type makes of a tree, or None with all of its errors noted."""
     try:
-        return TypeAdapter(kind).validate_python(plain(tree))
+        value: T = _adapter(cast("Hashable", kind)).validate_python(plain(tree))
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            _note(detail, tree, problems, what)
+        details = error.errors(include_url=False)
+        for detail in details:
+            if not _follows(detail, details):
+                _note(detail, tree, problems, what)
         return None
+    return value
+
+
+@functools.cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _follows(detail: ErrorDetails, details: Iterable[ErrorDetails]) -> bool:
+    """Tell whether a list is only too short because something is wrong in its entries."""
+    here = detail["loc"]
+    below = (other["loc"] for other in details if len(other["loc"]) > len(here))
+    return detail["type"] == "too_short" and any(loc[: len(here)] == here for loc in below)
 
 
 def _note(detail: ErrorDetails, tree: Tree, problems: Problems, what: str) -> None:

@@ -11,7 +11,7 @@ from ruamel.yaml.reader import ReaderError
 
 from scenarios.problems import Place, Problems
 
-LARGEST = 1_000_000  # characters of a scenario file
+LARGEST = 100_000  # characters of a scenario file
 _START = Place(1, 1)
 
 
