@@ -56,10 +56,14 @@ def _reasons(history: History, validity: Sequence[ValidityRow]) -> list[str]:
     if reason != "finished":
         reasons.append(f"the run {'was interrupted' if reason == 'interrupted' else 'failed'}")
     reasons += [f"not undone: {item}" for item in history.not_undone]
-    for row in validity:
-        if row.result != "pass":
-            reasons.append(f"{row.id} {row.name}: {row.why or row.result}")
-    return reasons
+    return reasons + [_reason(row) for row in validity if row.result != "pass"]
+
+
+def _reason(row: ValidityRow) -> str:
+    unit = f" {row.unit}" if row.unit == "s" else ""
+    value = "" if row.value is None else f" {row.value:.3g}{unit}"
+    limit = "" if row.limit is None or row.value is None else f" (limit {row.limit:.3g}{unit})"
+    return f"{row.id} {row.name}{value}{limit}: {row.why or row.result}"
 
 
 def _result(reasons: Sequence[str], checks: Sequence[CheckRow]) -> Result:

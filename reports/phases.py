@@ -6,7 +6,7 @@ and a phase inside which its first fault starts later begins at that fault's t_e
 requests that were due while the fault was on, not those of the milliseconds in which it was being injected.
 
 The derived stages follow the literature: baseline `[warm, t_eff_on)`, fault `[t_eff_on, t_eff_off)`, recovery
-`[t_eff_off, end of load)`, over all faults of the run together.
+`[t_eff_off, end of load)`, over all faults of the run together. None of them depends on what the phases are called.
 """
 
 from dataclasses import dataclass
@@ -58,11 +58,16 @@ def judged(history: History) -> Span | None:
 
 
 def baseline(history: History) -> Span | None:
-    """Return the stretch before the first fault took effect, without the warm-up."""
+    """Return the stretch before the first fault took effect, without the warm-up.
+
+    Where no fault is planned the load itself is what changes: then it is the first phase after the warm-up.
+    """
     whole, on = judged(history), effect_on(history)
     if whole is None:
         return None
-    return Span("baseline", whole.start, whole.end if on is None else max(whole.start, on))
+    first = next(phase.end for phase in history.phases if phase.start == whole.start)
+    end = on if on is not None else whole.end if history.header.plan.faults else first
+    return Span("baseline", whole.start, max(whole.start, end))
 
 
 def faulted(history: History) -> Span | None:
