@@ -16,7 +16,7 @@ from reports.render.narrative import answers, story
 from reports.render.palette import css_variables
 from reports.render.verdict_tables import checks_table, control_sentence, reasons, validity_table
 from reports.render.view import Side, View
-from reports.render.words import MARK, plural, seconds
+from reports.render.words import plural, seconds
 from reports.validity import closed_loop
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -144,7 +144,6 @@ def _environment() -> Environment:
     environment.globals.update(
         badge=_badge,
         drawing=_drawing,
-        mark=MARK,
         light=css_variables(dark=False),
         dark=css_variables(dark=True),
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704  # a file of this package
