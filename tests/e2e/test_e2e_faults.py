@@ -4,6 +4,8 @@ import asyncio
 import re
 import socket
 import subprocess
+import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -17,8 +19,10 @@ from faults.catalogue import load
 from scenarios.plan import FaultStep
 from squall.canaries import Watch
 from squall.clock import RunClock
-from targets.base import Address, ProbePoint, TargetError, Toxic
+from squall.marks import MARK
+from targets.base import Address, Bench, ProbePoint, Target, TargetError, Toxic
 from targets.fake import FakeJournal, FakeTarget
+from targets.local.target import LocalMesh
 
 pytestmark = pytest.mark.e2e
 SERVER = Path.home() / ".cache/squall/toxiproxy/2.12.0/toxiproxy-server"
@@ -114,22 +118,23 @@ async def proxied() -> AsyncIterator[ProxiedTarget]:
     await server.wait_closed()
 
 
-async def perform(target: FakeTarget, kind: str, lasts: float, **parameters: object) -> list[dict]:
+async def perform(target: Target, kind: str, lasts: float, **parameters: object) -> list[dict]:
     """Watch one fault come and go, as a run does; returns the events."""
     events: list[dict] = []
-    clock = RunClock.start()
+    clock, journal = RunClock.start(), FakeJournal()
     fault = load()[kind](**parameters)
     step = FaultStep(index=0, at=0.4, until=0.4 + lasts, phase="fault", fault=fault)
     async with Watch(step, target, clock, events.append) as watch:
         await clock.sleep_until(step.at)
         watch.asked(clock.now())
         events.append({"kind": "fault", "state": "asked", "t": clock.now()})
-        async with fault.apply(target, FakeJournal()):
+        async with fault.apply(target, journal):
             events.append({"kind": "fault", "state": "applied", "t": clock.now()})
             await clock.sleep_until(step.until)
             watch.undo_asked(clock.now())
             events.append({"kind": "fault", "state": "undo_asked", "t": clock.now()})
         events.append({"kind": "fault", "state": "undone", "t": clock.now()})
+    assert journal.still_open() == []
     return events
 
 
@@ -198,3 +203,107 @@ def test_a_noop_is_told_apart_from_a_fault() -> None:
     assert len(LINKS) == len(times(events, "felt"))
     assert len(LINKS) == len(times(events, "healed"))
     assert not [event for event in events if event["kind"] == "canary" and event["felt"]]
+
+
+# Steps of one group run at the same time: no two of them touch the same link.
+MESH_STEPS: list[list[tuple[str, dict]]] = [
+    [
+        ("latency", {"edge": "traffic->edge", "delay": "100ms"}),
+        ("latency", {"edge": "orders->postgres-primary", "delay": "60ms"}),
+        ("latency", {"edge": "orders->nats", "delay": "60ms", "direction": "upstream"}),
+    ],
+    [
+        ("bandwidth", {"edge": "edge->media", "rate": "100kB/s"}),
+        ("bandwidth", {"edge": "orders->postgres-primary", "rate": "50kB/s", "direction": "upstream"}),
+        ("bandwidth", {"edge": "catalog->valkey-primary", "rate": "50kB/s"}),
+    ],
+    [
+        ("slow_close", {"edge": "edge->catalog", "delay": "200ms"}),
+        ("slow_close", {"edge": "orders->nats", "delay": "200ms"}),
+        ("timeout", {"edge": "catalog->postgres-replica"}),
+    ],
+    [
+        ("reset_peer", {"edge": "catalog->valkey-replica"}),
+        ("reset_peer", {"edge": "orders->postgres-primary", "direction": "upstream"}),
+        ("limit_data", {"edge": "traffic->edge", "bytes": "1kB"}),
+    ],
+    [
+        ("slicer", {"edge": "edge->orders", "average_size": "64B", "delay": "5ms"}),
+        ("slicer", {"edge": "catalog->postgres-replica", "average_size": "64B", "delay": "5ms"}),
+        ("limit_data", {"edge": "orders->nats", "bytes": "1kB", "direction": "upstream"}),
+    ],
+    [
+        ("down", {"edge": "orders->payments-1"}),
+        ("down", {"edge": "postgres-replica->postgres-primary"}),
+        ("abort", {"edge": "edge->catalog", "status": 500, "share": "30%"}),
+    ],
+    [
+        ("abort", {"edge": "orders->payments", "status": 503}),
+        ("delay", {"edge": "edge->catalog", "delay": "100ms"}),
+        ("noop", {"edge": "edge->media"}),
+    ],
+    [
+        ("crash", {"node": "payments-1"}),
+        ("crash", {"node": "postgres-primary"}),
+        ("crash", {"node": "valkey-primary"}),
+        ("crash", {"node": "nats"}),
+    ],
+    [
+        ("pause", {"node": "media-1"}),
+        ("pause", {"node": "postgres-primary"}),
+        ("pause", {"node": "valkey-primary"}),
+        ("pause", {"node": "nats"}),
+    ],
+    [
+        ("stop", {"node": "catalog-2", "grace": "2s"}),
+        ("stop", {"node": "postgres-primary", "grace": "5s"}),
+        ("crash", {"node": "edge"}),
+    ],
+    [
+        ("restart", {"node": "orders-1", "grace": "2s"}),
+        ("restart", {"node": "nats", "grace": "2s"}),
+        ("crash", {"node": "notifier-1"}),
+    ],
+]
+
+
+def verdict(target: Target, kind: str, parameters: dict, events: list[dict]) -> str:
+    """Return "" when every link felt the fault and healed, and in what share; else what was wrong."""
+    links = len(load()[kind](**parameters).links(target.map))
+    felt, healed = times(events, "felt"), times(events, "healed")
+    if (links, links) != (len(felt), len(healed)):
+        return f"{kind} {parameters}: felt at {felt}, healed at {healed}, of {links} links"
+    on, off = felt[-1] - times(events, "applied")[0], healed[-1] - times(events, "undone")[0]
+    if max(on, off) > 1.0:
+        return f"{kind} {parameters}: felt {on:.3f} s after the deed, healed {off:.3f} s after the undo"
+    return ""
+
+
+@pytest.mark.timeout(120)
+def test_every_fault_on_the_mesh_is_felt_at_its_links_and_heals() -> None:
+    """On the real servers, stores and Envoys included, each kind of fault takes effect and is gone within a second."""
+    run_id = f"test-faults-{time.monotonic_ns()}"
+    wrong: list[str] = []
+
+    async def one(target: Target, kind: str, parameters: dict) -> None:
+        wrong.append(verdict(target, kind, parameters, await perform(target, kind, 0.7, **parameters)))
+
+    async def play() -> None:
+        bench = Bench(run_id, workspace, FakeJournal(), time.monotonic(), {MARK: run_id})
+        async with LocalMesh().up(bench, "full") as target:
+            for steps in MESH_STEPS:
+                async with anyio.create_task_group() as group:
+                    for kind, parameters in steps:
+                        group.start_soon(one, target, kind, parameters)
+
+    with tempfile.TemporaryDirectory(prefix="squall-test-") as folder:
+        workspace = Path(folder)
+        workspace.chmod(0o755)  # PostgreSQL runs as another user when the harness is root
+        anyio.run(play)
+    assert [what for what in wrong if what] == []
+    assert sum(map(len, MESH_STEPS)) == len(wrong)
+
+
+def test_every_kind_of_fault_is_tried_on_the_mesh() -> None:
+    """A new fault is tried on the real servers as soon as it exists."""
+    assert sorted({kind for steps in MESH_STEPS for kind, _ in steps}) == list(load())
