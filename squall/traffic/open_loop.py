@@ -19,6 +19,7 @@ from targets.base import Operation
 
 RESERVE_S = 0.25  # seconds of arrivals for which idle users are kept ready
 LEAST_RESERVE = 8  # users
+TAKE_WITHIN = 0.5  # share of a request's deadline; sent later, its fate would be the generator's and not the target's
 SPAWN_AT_ONCE = 50  # users; more would delay those that are due now
 
 
@@ -58,9 +59,9 @@ class OpenLoop:
         self._environment.events.spawning_complete.add_listener(self._grown)
 
     def take(self) -> Ticket | None:
-        """Give the next ticket that can still be sent in time; None when all are dealt."""
+        """Give the next ticket that can still be sent in time; None when all are dealt. Those too late are unsent."""
         for ticket in self._tickets:
-            if self.rows.now() < ticket.due + ticket.deadline:
+            if self.rows.now() < ticket.due + TAKE_WITHIN * ticket.deadline:
                 return ticket
             self.rows.never_sent(self.row(ticket, None, None, "unsent"))
         return None
