@@ -1,7 +1,7 @@
 """Reading one part of a scenario strictly: unknown keys, then the model's own rules, each with its place."""
 
 import functools
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -68,7 +68,7 @@ def mapping(tree: Tree, problems: Problems, what: str, example: str) -> MappingT
 def validated(kind: type[T], tree: Tree, problems: Problems, what: str = "") -> T | None:
     """Return the value that a type makes of a tree, or None with all of its errors noted."""
     try:
-        value: T = _adapter(cast("Hashable", kind)).validate_python(plain(tree))
+        value: T = _adapter(cast("Any", kind)).validate_python(plain(tree))
     except ValidationError as error:
         details = error.errors(include_url=False)
         for detail in details:
@@ -79,7 +79,7 @@ def validated(kind: type[T], tree: Tree, problems: Problems, what: str = "") -> 
 
 
 @functools.cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

@@ -61,8 +61,10 @@ def _parse(value: Any, units: Mapping[str, float], what: str, example: str) -> f
     number, unit = float(match[1]), match[2] or ""
     if unit not in units:
         raise ValueError(_wrong_unit(match[1], unit, units, what))
-    if number < 0 or not math.isfinite(number):
+    if number < 0:
         raise ValueError(f"{what} cannot be negative: {value}")
+    if not math.isfinite(number):
+        raise ValueError(f"{what} cannot be so large")
     return float(f"{number * units[unit]:.12g}")  # 99.9 * 0.01 is not 0.999
 
 
