@@ -115,7 +115,8 @@ class _Rescaled:
         rest, rate, slope = units - self._before[part], self._r0[part], self._slope[part]
         # The root of rate*s + slope*s^2/2 = rest, in the form that is stable for slope near 0.
         root = np.sqrt(np.maximum(rate * rate + 2 * slope * rest, 0.0))
-        return self._t0[part] + np.divide(2 * rest, rate + root, out=np.zeros_like(rest), where=(rate + root) > 0)
+        offset: Floats = np.divide(2 * rest, rate + root, out=np.zeros_like(rest), where=(rate + root) > 0)
+        return np.asarray(self._t0[part] + offset, dtype=np.float64)
 
 
 def _clip(profile: Sequence[RatePoint], start: float, end: float) -> tuple[Floats, Floats]:

@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from targets.base import Undo
 
@@ -54,7 +54,7 @@ class OpenUndo:
 
     number: int
     action: str
-    args: dict[str, object]
+    args: dict[str, Any]
     dies_with_run: bool
 
 
@@ -70,7 +70,7 @@ def still_open(path: Path) -> tuple[OpenUndo, ...]:
     return tuple(reversed(found.values()))
 
 
-def _lines(path: Path) -> list[dict[str, object]]:
+def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8", errors="replace")
