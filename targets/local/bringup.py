@@ -10,7 +10,7 @@ from typing import Final
 
 from targets.base import Bench, TargetError
 from targets.envoy.bootstrap import Addresses, for_mesh, write
-from targets.local import nats, postgres, ready, valkey
+from targets.local import nats, postgres, ready, shared_memory, valkey
 from targets.local.forks import NURSERY, Forks
 from targets.local.layout import Layout
 from targets.local.links import Links
@@ -23,7 +23,7 @@ from targets.mesh.variants import FOLDER, Variant
 
 SCHEMA: Final = FOLDER.with_name("schema.sql")
 _EVERY: Final = 0.008  # seconds between two looks
-_ANSWERS_WITHIN: Final = 10.0  # seconds for the whole mesh to answer once its nodes do
+_ANSWERS_WITHIN: Final = 30.0  # seconds for the whole mesh to answer once its nodes do
 _GRACE: Final = 0.7  # seconds for services and Envoys to write their last lines
 _QUICK: Final = 0.3  # seconds for stores, whose data nobody needs any more
 
@@ -79,6 +79,7 @@ async def bring_down(site: Site) -> None:
         site.links.close()
         await site.forks.close()
         await supervisor.end([process.node for process in supervisor.running()], 0)
+        shared_memory.sweep(since=time.time() - (time.monotonic() - site.bench.origin))
 
 
 def service_program(site: Site, service: ServiceName, node: str) -> Program:

@@ -4,8 +4,6 @@
 cache. Commits still write their WAL before they answer (`synchronous_commit`), so a SIGKILL loses none of them.
 """
 
-import ctypes
-import errno
 import os
 import shutil
 import signal
@@ -18,12 +16,12 @@ from typing import Final
 import asyncpg
 
 from targets.base import Address, TargetError
+from targets.local import shared_memory
 from targets.local.processes import Command
 from targets.local.supervisor import Program, Supervisor
 
 NAME: Final = "squall"  # of the database and of its user
 _NOBODY: Final = 65534
-_IPC_RMID: Final = 0
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -201,7 +199,4 @@ def forget_shared_memory(data: Path) -> None:
     lines = (data / "postmaster.pid").read_text().splitlines()
     if len(lines) < 7:
         return
-    segment = int(lines[6].split()[1])
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.shmctl(segment, _IPC_RMID, None) != 0 and ctypes.get_errno() not in (errno.EINVAL, errno.EIDRM):
-        raise OSError(ctypes.get_errno(), f"cannot mark the shared memory of {data}")
+    shared_memory.free(int(lines[6].split()[1]))

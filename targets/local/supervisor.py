@@ -28,7 +28,7 @@ class Program:
     ready: Callable[[], Awaitable[bool]]  # asked until true; an OSError means not yet
     stop_signal: signal.Signals = signal.SIGTERM  # asks it to end in good order
     quick_signal: signal.Signals = signal.SIGKILL  # ends it at once when the target goes down
-    start_within: float = 10.0  # seconds
+    start_within: float = 30.0  # seconds
     prepare: Callable[[], None] = lambda: None  # before each start, for what a crash left
     started: Callable[[], None] = lambda: None  # after each start, once it answers
     spawn: Callable[[Command, Mapping[str, str]], Awaitable[processes.Process]] | None = None  # None: execute it

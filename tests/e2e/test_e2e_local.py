@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,19 +30,29 @@ PYTHON_IN_REACH = all(postgres.everyone_may_enter(Path(one).resolve().parent) fo
 REPLICATED = "select status from pg_stat_wal_receiver"
 
 
+@pytest.fixture
+def folder():
+    """Return a folder as the harness makes them: pytest's own cannot be entered by PostgreSQL's user."""
+    path = Path(tempfile.mkdtemp(prefix="squall-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
 @asynccontextmanager
-async def mesh(workspace, variant="full", run_id=None):
+async def mesh(workspace, variant="full"):
     """Bring a mesh up in a folder, with its journal and its events beside it."""
     workspace.mkdir(exist_ok=True)
-    for folder in (workspace, *workspace.parents[:3]):
-        folder.chmod(0o755)  # the harness's workspaces can be entered by PostgreSQL's user
     events, journal = [], FakeJournal()
-    run_id = run_id or f"test-{workspace.name}-{time.monotonic_ns()}"
+    run_id = f"test-{workspace.name}-{time.monotonic_ns()}"
     bench = Bench(run_id, workspace, journal, time.monotonic(), {MARK: run_id}, emit=events.append)
     try:
         async with LocalMesh().up(bench, variant) as target:
             target.events, target.journal = events, journal
             yield target
+    except TargetError as error:
+        error.add_note(error.hint)
+        raise
     finally:
         assert journal.still_open() == []
         assert marked(run_id) == []
@@ -90,11 +101,11 @@ def told(target, node):
     return [event["state"] for event in target.events if event["kind"] == "node" and event["node"] == node]
 
 
-def test_every_operation_is_answered(tmp_path):
+def test_every_operation_is_answered(folder):
     """A mesh that is up does all that traffic may ask, counts it, and leaves neither process nor port."""
 
     async def story():
-        async with mesh(tmp_path / "w") as target:
+        async with mesh(folder / "w") as target:
             order = {"json": {"sku": "sku-2", "quantity": 1}, "headers": {"idempotency-key": "k1"}}
             answers = [
                 await status_of(target),
@@ -123,7 +134,7 @@ async def metrics_answer(target):
     return all(answer.status_code == 200 for answer in answers)
 
 
-def test_two_meshes_stand_side_by_side(tmp_path):
+def test_two_meshes_stand_side_by_side(folder):
     """Two meshes that start at the same moment share no port, and the death of one's node is not felt by the other."""
 
     async def story():
@@ -134,7 +145,7 @@ def test_two_meshes_stand_side_by_side(tmp_path):
         assert not set(found["one"]) & set(found["two"])
 
     async def one_of_two(name, both):
-        async with mesh(tmp_path / name, variant="none") as target:
+        async with mesh(folder / name, variant="none") as target:
             found[name] = [str(address) for address in target.addresses().values()]
             await both.wait()
             if name == "one":
@@ -147,11 +158,11 @@ def test_two_meshes_stand_side_by_side(tmp_path):
     asyncio.run(story())
 
 
-def test_every_node_survives_what_is_done_to_it(tmp_path):
+def test_every_node_survives_what_is_done_to_it(folder):
     """Each node can be paused, resumed, killed, stopped and started again, and the mesh answers in the end."""
 
     async def story():
-        async with mesh(tmp_path / "w") as target:
+        async with mesh(folder / "w") as target:
             for node in (one.name for one in target.map.nodes):
                 await target.pause(node)
                 await target.resume(node)
@@ -170,11 +181,11 @@ async def answers_200(target):
     return await status_of(target) == 200
 
 
-def test_a_paused_database_is_frozen_whole(tmp_path):
+def test_a_paused_database_is_frozen_whole(folder):
     """A paused PostgreSQL answers no open connection either, and goes on where it was."""
 
     async def story():
-        async with mesh(tmp_path / "w") as target:
+        async with mesh(folder / "w") as target:
             connection = await postgres.connect(target.addresses()["postgres-primary"])
             await target.pause("postgres-primary")
             with pytest.raises(TimeoutError):
@@ -192,11 +203,11 @@ async def one(connection):
     return await connection.fetchval("select 1")
 
 
-def test_wal_is_shipped_through_the_link(tmp_path):
+def test_wal_is_shipped_through_the_link(folder):
     """The replica shows what the primary commits: not while their link is down, again after it and after a crash."""
 
     async def story():
-        async with mesh(tmp_path / "w") as target:
+        async with mesh(folder / "w") as target:
             link = "postgres-replica->postgres-primary"
             await on_primary(target, "create table shipped (n int); insert into shipped values (1)")
             await eventually(lambda: shows(target, 1))
@@ -218,11 +229,11 @@ async def shows(target, count):
     return await on_replica(target, "select count(*) from shipped") == count
 
 
-def test_caches_replicate_and_the_broker_keeps_its_messages(tmp_path):
+def test_caches_replicate_and_the_broker_keeps_its_messages(folder):
     """The Valkey replica follows its primary across a crash that empties it; NATS still has its messages after one."""
 
     async def story():
-        async with mesh(tmp_path / "w") as target:
+        async with mesh(folder / "w") as target:
             await write_and_read(target, "before")
             await target.kill("valkey-primary")
             await target.start("valkey-primary")
@@ -255,11 +266,11 @@ async def publish(target):
     return acknowledged.seq
 
 
-def test_toxics_and_http_faults_reach_the_traffic(tmp_path):
+def test_toxics_and_http_faults_reach_the_traffic(folder):
     """A toxic on a link and a fault in an Envoy are felt at the entry and gone after their undo."""
 
     async def story():
-        async with mesh(tmp_path / "w", variant="none") as target:
+        async with mesh(folder / "w", variant="none") as target:
             await target.add_toxic("traffic->edge", Toxic("slow", "latency", "downstream", 1.0, {"latency": 300}))
             begin = time.monotonic()
             assert await status_of(target) == 200
@@ -275,11 +286,11 @@ def test_toxics_and_http_faults_reach_the_traffic(tmp_path):
     asyncio.run(story())
 
 
-def test_probe_points_answer_for_every_link(tmp_path):
+def test_probe_points_answer_for_every_link(folder):
     """Each HTTP link's probe point answers 200 through its own proxy."""
 
     async def story():
-        async with mesh(tmp_path / "w") as target:
+        async with mesh(folder / "w") as target:
             points = [target.probe_point(link.name) for edge in target.map.edges for link in edge.links]
             async with httpx.AsyncClient(trust_env=False) as client:
                 for point in points:
@@ -291,11 +302,11 @@ def test_probe_points_answer_for_every_link(tmp_path):
     asyncio.run(story())
 
 
-def test_a_dead_node_is_told_and_stays_dead(tmp_path):
+def test_a_dead_node_is_told_and_stays_dead(folder):
     """A service that dies by itself is an event with its signal; the mesh does not start it again."""
 
     async def story():
-        async with mesh(tmp_path / "w") as target:
+        async with mesh(folder / "w") as target:
             pid = next(process.pid for process in target.processes() if process.node == "orders-1")
             os.kill(pid, 11)
             await eventually(lambda: said_exited(target))
@@ -311,24 +322,24 @@ async def said_exited(target):
 
 
 @pytest.mark.parametrize("module", [valkey, nats_server], ids=["valkey", "nats"])
-def test_a_broken_server_ends_the_bring_up(tmp_path, monkeypatch, module):
+def test_a_broken_server_ends_the_bring_up(folder, monkeypatch, module):
     """A server that does not start is an error with a hint, and what was started before it is ended."""
     monkeypatch.setattr(module, "binary", lambda: Path("/bin/false"))
 
     async def story():
         with pytest.raises(TargetError, match="ended with status 1 while it was started"):
-            async with mesh(tmp_path / "w"):
+            async with mesh(folder / "w"):
                 pytest.fail("it came up")
 
     asyncio.run(story())
 
 
-def test_an_interrupted_bring_up_leaves_nothing(tmp_path):
+def test_an_interrupted_bring_up_leaves_nothing(folder):
     """Bring-up can be cancelled at any moment."""
 
     async def story(after):
         try:
-            async with asyncio.timeout(after), mesh(tmp_path / f"w{after}"):
+            async with asyncio.timeout(after), mesh(folder / f"w{after}"):
                 pass
         except TimeoutError:
             return
@@ -338,16 +349,16 @@ def test_an_interrupted_bring_up_leaves_nothing(tmp_path):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="an ordinary user executes the wheel's files in place")
-def test_a_database_out_of_reach_is_copied(tmp_path, monkeypatch):
+def test_a_database_out_of_reach_is_copied(folder, monkeypatch):
     """As root, with the installation in a folder that others cannot enter, PostgreSQL runs from a copy."""
     installed = postgres.install()
     real = postgres.everyone_may_enter
-    monkeypatch.setattr(postgres, "everyone_may_enter", lambda folder: folder != installed and real(folder))
+    monkeypatch.setattr(postgres, "everyone_may_enter", lambda place: place != installed and real(place))
 
     async def story():
-        async with mesh(tmp_path / "w") as target:
+        async with mesh(folder / "w") as target:
             assert await on_replica(target, REPLICATED) == "streaming"
-            assert str(executable_of(target, "postgres-primary")).startswith(str(tmp_path))
+            assert str(executable_of(target, "postgres-primary")).startswith(str(folder))
 
     asyncio.run(story())
 
@@ -359,13 +370,11 @@ def executable_of(target, node):
 
 @pytest.mark.skipif(not AS_ROOT, reason="the other tests run as an ordinary user then")
 @pytest.mark.skipif(not PYTHON_IN_REACH, reason="this Python stands in a folder that other users cannot enter")
-def test_an_ordinary_user_can_bring_it_up(tmp_path):
+def test_an_ordinary_user_can_bring_it_up(folder):
     """Without root the same mesh comes up and goes."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    home = tmp_path / "home"
+    home = folder / "home"
     home.mkdir()
-    toxiproxy = shutil.copy(server.ensure(print).path, tmp_path / "toxiproxy-server")
+    toxiproxy = shutil.copy(server.ensure(print).path, folder / "toxiproxy-server")
     os.chown(home, 12345, 12345)
     environment = {"HOME": str(home), "TMPDIR": str(home), "PATH": os.environ["PATH"], server.VARIABLE: str(toxiproxy)}
     done = subprocess.run(
