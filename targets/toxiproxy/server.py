@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_config_path
 
 from targets.base import Address, TargetError
 
@@ -209,6 +209,8 @@ def _environment(folder: Path) -> dict[str, str]:
         "GOTOOLCHAIN": "local",  # a Go that is too old says so, instead of fetching another
         "CGO_ENABLED": "0",
         "HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "GOENV": os.environ.get("GOENV") or str(user_config_path("go") / "env"),  # the user's proxy settings
     }
     dropped = ("GOROOT", "GOMODCACHE", "GOOS", "GOARCH")  # a server for this machine, with the toolchain's own library
     return {name: value for name, value in os.environ.items() if name not in dropped} | own
