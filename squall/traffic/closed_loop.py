@@ -72,7 +72,7 @@ class ClosedUser(User):
         lid = pacing.request_id(loop.spec.seed, stream.index, number)
         key = pacing.idempotency_key(loop.spec.seed, stream.index, number)
         deadline = stream.deadline or operation.deadline
-        data = message(operation, loop.sender, lid, key, drawn=drawn, deadline=deadline)
+        data = message(operation, loop.sender, lid, key=key, drawn=drawn, deadline=deadline)
         sent = loop.rows.leave()
         outcome, answer = self._connection.ask(data, deadline)
         status = None if answer is None else answer.get_code()

@@ -134,7 +134,7 @@ class TicketUser(User):
         while (ticket := self._next()) is not None:
             lid = pacing.request_id(loop.spec.seed, loop.stream.index, ticket.number)
             key = pacing.idempotency_key(loop.spec.seed, loop.stream.index, ticket.number)
-            data = message(ticket.operation, loop.sender, lid, key, drawn=ticket.drawn, deadline=ticket.deadline)
+            data = message(ticket.operation, loop.sender, lid, key=key, drawn=ticket.drawn, deadline=ticket.deadline)
             self._wait_until(ticket.due)
             self._send(ticket, data)
         raise StopUser
