@@ -43,7 +43,7 @@ def render(directory: Path, format: str, *, color: bool = False) -> str:  # noqa
     if format not in _RENDERERS:
         raise ValueError(f"no format {format!r}; there are {', '.join(FORMATS)}")
     view = open_view(directory)
-    return as_text.render(view, color=color) if format == "text" else _RENDERERS[format](view)
+    return _encodable(as_text.render(view, color=color) if format == "text" else _RENDERERS[format](view))
 
 
 def write_all(directory: Path) -> tuple[Path, ...]:
@@ -52,6 +52,11 @@ def write_all(directory: Path) -> tuple[Path, ...]:
     paths = []
     for name, file in FILES.items():
         path = directory / file
-        path.write_text(_RENDERERS[name](view), encoding="utf-8")
+        path.write_text(_encodable(_RENDERERS[name](view)), encoding="utf-8")
         paths.append(path)
     return tuple(paths)
+
+
+def _encodable(text: str) -> str:
+    """Replace halves of characters, which a damaged file's JSON may hold and no encoding can write."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -18,6 +18,7 @@ import vl_convert
 from reports.render.bins import TimeAxis
 from reports.render.lanes import Lane
 from reports.render.palette import SENTINEL, series_role, themed
+from reports.render.words import printable
 
 LEFT, RIGHT = 48, 8
 LANE_HEIGHT = 27
@@ -87,6 +88,7 @@ class Canvas:
 
     def fit(self, text: str, seconds: float) -> str:
         """Cut a text to the pixels of a duration; empty when not even a short word would fit."""
+        text = printable(text)
         room = int((self.px(seconds) - 6) / _CHAR_PX)
         if len(text) <= room:
             return text
@@ -144,7 +146,13 @@ def _draw(canvas: Canvas, height: int, layers: Sequence[Any], name: str, *, bott
     padding = {"left": LEFT, "right": RIGHT, "top": top, "bottom": bottom}
     chart = alt.layer(*layers).properties(width=canvas.plot, height=height, padding=padding)
     spec = chart.to_dict() | {"background": "transparent", "autosize": {"type": "none"}, "config": _CONFIG}
+    spec["datasets"] = {name: [_harmless(row) for row in rows] for name, rows in spec["datasets"].items()}
     return _finish(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), canvas, name)
+
+
+def _harmless(row: dict[str, Any]) -> dict[str, Any]:
+    """Replace control characters, at which the chart library's measuring of text aborts the whole process."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _finish(svg: str, canvas: Canvas, name: str) -> str:
@@ -154,7 +162,9 @@ def _finish(svg: str, canvas: Canvas, name: str) -> str:
     body = re.sub(r' font-family="[^"]*"', "", body)
     body = re.sub(r'<rect [^>]*fill="transparent"/>', "", body, count=1)
     view = f"0 0 {canvas.width} {height.group(1) if height else canvas.width}"
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" role="img"><title>{escape(name)}</title>'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" role="img"><title>{escape(printable(name))}</title>'
+    )
     return themed(head + body, f"c{zlib.crc32(f'{canvas.width} {name}'.encode()):08x}")
 
 

@@ -14,7 +14,7 @@ from reports.render.facts import Broken
 from reports.render.lanes import Lane
 from reports.render.palette import series_role
 from reports.render.view import Side, View
-from reports.render.words import count, plural, seconds, times
+from reports.render.words import count, plural, printable, seconds, times
 from reports.schema import OUTCOMES
 
 WIDE, WHOLE, NARROW = 640, 1180, 348
@@ -201,7 +201,7 @@ def _limits(one: Drawn, names: Iterable[str]) -> list[Limit]:
         phase = phases.get(stated.phase or "")
         start = phase.start - one.side.origin if phase else 0.0
         end = min(phase.end - one.side.origin if phase else one.axis.end, one.axis.end)
-        label = f"{stated.population.operation} {stated.statistic} {stated.bound}"
+        label = printable(f"{stated.population.operation} {stated.statistic} {stated.bound}")
         found.append(Limit(stated.population.operation, label, stated.bound.limit, start, end))
     return found
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from reports.render.words import printable
+
 KINDS: Final = ("breaker", "ejection", "threshold", "limiter", "retry_budget", "node")
 _TITLE: Final = {
     "breaker": "breaker of {}",
@@ -63,7 +65,7 @@ class Thing:
     def label(self) -> str:
         """The lane's title."""
         title = _TITLE[self.kind].format(self.subject)
-        return f"{title} ({self.holder})" if self.holder else title
+        return printable(f"{title} ({self.holder})" if self.holder else title)
 
 
 @dataclass(frozen=True, slots=True)
