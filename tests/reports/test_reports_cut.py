@@ -1,5 +1,6 @@
 """A run directory that was cut at any byte is judged, and never passes."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -48,3 +49,24 @@ def test_a_run_cut_in_all_its_files_is_unknown(whole, tmp_path_factory, cuts):
         (directory / name).write_bytes(data[: int(at * len(data))])
     assert judge(directory).verdict == "unknown"
     shutil.rmtree(directory)
+
+
+plain = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=3)
+anything = plain | st.lists(plain, max_size=2) | st.dictionaries(st.text(max_size=3), plain, max_size=2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(at=st.floats(0, 1, exclude_max=True), pick=st.integers(0, 20), value=anything)
+def test_an_event_with_any_value_in_it_is_judged(whole, at, pick, value):
+    """Whatever JSON stands in an event, judging ends with a verdict."""
+    path = whole / "events.jsonl"
+    text = path.read_text()
+    lines = [line for line in text.splitlines() if '"canary"' not in line and '"generator"' not in line]
+    number = int(at * len(lines))
+    event = json.loads(lines[number])
+    lines[number] = json.dumps({**event, list(event)[pick % len(event)]: value})
+    try:
+        path.write_text("\n".join(lines) + "\n")
+        assert judge(whole).verdict in {"pass", "fail", "unknown"}
+    finally:
+        path.write_text(text)

@@ -96,6 +96,20 @@ def test_v3_fails_when_a_fault_is_late_unfelt_or_stays(told, change, why):
     assert why in row.why
 
 
+def test_v3_fails_when_a_fault_could_not_be_injected(sound):
+    """A fault that the target refused has broken nothing."""
+    failed = replace(sound.faults[0], states=frozenset({"asked", "failed"}))
+    row = by_number(replace(sound, faults=(failed,)))["V3"]
+    assert (row.result, row.why) == ("fail", f"{failed.plan.text} could not be injected")
+
+
+def test_v3_takes_the_slowest_link(sound):
+    """A fault on two links is there when both feel it."""
+    lame = replace(sound.faults[0], links={"orders->payments-1": 10.231, "orders->payments-2": 10.9})
+    row = by_number(replace(sound, faults=(lame,)))["V3"]
+    assert (row.result, row.value) == ("pass", pytest.approx(0.7))
+
+
 def test_v3_is_unknown_when_the_run_ended_before_the_fault_was_felt(sound):
     """A fault of which nothing was heard has not been shown to fail."""
     silent = replace(sound.faults[0], felt=None, healed=None, states=frozenset({"asked"}))
