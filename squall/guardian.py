@@ -83,6 +83,10 @@ def clean_up(entry: registry.Entry) -> list[str]:
     left = end_all(entry.run_id, KILL_WITHIN, _sessions(Path(entry.journal)))
     if left:
         return [f"process {one.pid} ({one.command})" for one in left]
+    # Imported late: only a run that died needs it.
+    from targets.local.shared_memory import sweep  # noqa: PLC0415 - the guardian must start fast
+
+    sweep(since=registry.since(entry))
     stuck = _strike(Path(entry.journal))
     if not stuck:
         registry.forget(entry)

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,6 +53,12 @@ def write(entry: Entry) -> Path:
     fresh.write_text(json.dumps(asdict(entry)) + "\n")
     fresh.replace(path)
     return path
+
+
+def since(entry: Entry) -> float:
+    """Return the wall-clock time at which an entry was stored, seconds; now, when it is gone."""
+    path = folder() / f"{entry.run_id}.json"
+    return path.stat().st_mtime if path.exists() else time.time()
 
 
 def entries() -> Iterator[Entry]:
