@@ -1,0 +1,103 @@
+"""Planned to effective fault for each kind, as canaries feel it, beside the time that the deed itself takes."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import anyio
+
+from faults.base import Fault
+from faults.catalogue import load
+from scenarios.plan import FaultStep
+from squall.canaries import Watch
+from squall.clock import RunClock
+from squall.journal import JournalFile
+from squall.marks import MARK
+from targets.base import Bench, Target
+from targets.local.target import LocalMesh
+
+REPEATS = 10  # too few for a p99: the worst of them is printed instead
+CALM, LASTS = 0.4, 0.3  # seconds before and of each fault
+GOAL = 0.020  # seconds over the deed's own time
+KINDS = {
+    "latency": {"edge": "orders->payments-1", "delay": "100ms"},
+    "bandwidth": {"edge": "orders->payments-1", "rate": "50kB/s"},
+    "slow_close": {"edge": "orders->payments-1", "delay": "100ms"},
+    "timeout": {"edge": "orders->payments-1"},
+    "reset_peer": {"edge": "orders->payments-1"},
+    "slicer": {"edge": "orders->payments-1", "average_size": "64B", "delay": "5ms"},
+    "limit_data": {"edge": "orders->payments-1", "bytes": "1kB"},
+    "down": {"edge": "orders->payments-1"},
+    "abort": {"edge": "orders->payments", "status": 503},
+    "delay": {"edge": "orders->payments", "delay": "100ms"},
+    "crash": {"node": "payments-1"},
+    "stop": {"node": "payments-1", "grace": "2s"},
+    "pause": {"node": "payments-1"},
+    "restart": {"node": "payments-1", "grace": "2s"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One injection, in seconds from the planned time."""
+
+    effective: float
+    deed: float  # what the fault's own calls took
+    healed: float  # from the planned undo
+    undo: float
+
+
+def main() -> None:
+    anyio.run(_main)
+
+
+async def _main() -> None:
+    with tempfile.TemporaryDirectory(prefix="squall-bench-") as folder:
+        workspace = Path(folder) / "target"
+        workspace.mkdir()
+        for one in (workspace, workspace.parent):
+            one.chmod(0o755)  # PostgreSQL runs as another user when the harness is root
+        run_id, clock = f"bench-{time.monotonic_ns()}", RunClock.start()
+        with JournalFile(Path(folder) / "undo.journal") as journal:
+            bench = Bench(run_id, workspace, journal, clock.mono_anchor, {MARK: run_id})
+            async with LocalMesh().up(bench, "none") as target:
+                await _report(target, bench, clock)
+
+
+async def _report(target: Target, bench: Bench, clock: RunClock) -> None:
+    print(f"planned to effective fault on the mesh without load, {REPEATS} of each kind; median / worst in ms")
+    print(f"  {'kind':12}{'effective':>14}{'the deed':>14}{'over it':>14}{'healed':>14}{'the undo':>14}")
+    over: list[float] = []
+    for kind, parameters in KINDS.items():
+        samples = [await _inject(load()[kind](**parameters), target, bench, clock) for _ in range(REPEATS)]
+        over += [one.effective - one.deed for one in samples]
+        columns = [[one.effective for one in samples], [one.deed for one in samples], over[-REPEATS:]]
+        columns += [[one.healed for one in samples], [one.undo for one in samples]]
+        print(f"  {kind:12}{''.join(f'{_pair(column):>14}' for column in columns)}", flush=True)
+    within = sum(one <= GOAL for one in over) / len(over)
+    print(f"  effective at most {GOAL * 1e3:g} ms over the deed: {within:.1%} of {len(over)}")
+
+
+def _pair(seconds: list[float]) -> str:
+    return f"{median(seconds) * 1e3:.1f} / {max(seconds) * 1e3:.0f}"
+
+
+async def _inject(fault: Fault, target: Target, bench: Bench, clock: RunClock) -> Sample:
+    events: list[dict] = []
+    start = clock.now()
+    planned, until = start + CALM, start + CALM + LASTS
+    step = FaultStep(0, CALM, CALM + LASTS, "fault", fault)
+    async with Watch(step, target, clock, events.append, load_start=start) as watch:
+        await clock.sleep_until(planned)
+        watch.asked(clock.now())
+        begun = clock.now()
+        async with fault.apply(target, bench.journal):
+            deed = clock.now() - begun
+            await clock.sleep_until(until)
+            undo_begun = clock.now()
+            watch.undo_asked(undo_begun)
+        undo = clock.now() - undo_begun
+    times = {one["state"]: one["t"] for one in events if one["kind"] == "fault"}
+    return Sample(times["felt"] - planned, deed, times["healed"] - max(until, undo_begun), undo)
