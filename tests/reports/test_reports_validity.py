@@ -185,6 +185,13 @@ def test_v5_is_unknown_without_attempts(sound):
     assert by_number(replace(sound, attempts=sound.attempts.iloc[:0]))["V5"].result == "unknown"
 
 
+def test_v5_and_v6_do_not_join_what_a_locustfile_sent(sound):
+    """Requests without ids of ours are no lost rows, and say so."""
+    foreign = replace(with_streams(sound, kind="locustfile"), attempts=sound.attempts.assign(request=-1))
+    rows = by_number(foreign)
+    assert [(rows[number].result, "locustfile" in rows[number].why) for number in ("V5", "V6")] == [("pass", True)] * 2
+
+
 def test_v6_fails_when_requests_in_flight_are_not_rate_times_time(sound):
     """Ten times the requests in flight than the recorded latencies explain are latencies recorded wrong."""
     crowded = sound.generator.assign(in_flight=sound.generator["in_flight"] * 10 + 10)
