@@ -105,6 +105,7 @@ class Plan:
     control: str | None  # variant of the control run
     max_users: int  # bound of the pool of Locust users
     target_facts: dict[str, Any] = field(default_factory=dict)  # nodes, edges, links, operations: names for the report
+    protections: dict[str, dict[str, Any]] = field(default_factory=dict)  # variant -> what it switches on
 
     @property
     def duration(self) -> float:
@@ -127,7 +128,7 @@ class Plan:
             "streams": [_stream_document(stream) for stream in self.streams],
             "faults": [self._fault_document(step) for step in self.faults],
             "expectations": list(self.expectations),
-            "target_facts": self.target_facts,
+            "target_facts": {**self.target_facts, "protections": self.protections.get(self.variant, {})},
         }
 
     def _fault_document(self, step: FaultStep) -> dict[str, Any]:

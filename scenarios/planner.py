@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from scenarios.chance import Chance, chance
-from scenarios.model import AnyLoad, ClosedLoad, LocustfileLoad, OpenLoad, Scenario
+from scenarios.model import AnyLoad, ClosedLoad, Control, LocustfileLoad, OpenLoad, Scenario
 from scenarios.plan import ClosedStream, FaultStep, LocustfileStream, OpenStream, Plan, RatePoint, Stream
 from scenarios.timeline import Timeline
 from targets.base import TargetMap
+from targets.catalogue import protections
 
 __all__ = ["Chance", "Source", "chance", "plan"]
 
@@ -32,6 +33,7 @@ def plan(scenario: Scenario, target: TargetMap, source: Source) -> Plan:
     timeline = Timeline.of(scenario.phases)
     folder = source.path.parent
     streams = tuple(_stream(index, load, timeline, folder) for index, load in enumerate(scenario.load))
+    control = scenario.control.variant if isinstance(scenario.control, Control) else None
     return Plan(
         name=scenario.name,
         about=scenario.about,
@@ -45,9 +47,10 @@ def plan(scenario: Scenario, target: TargetMap, source: Source) -> Plan:
         streams=streams,
         faults=_faults(scenario, target, timeline),
         expectations=tuple(" ".join(text.split()) for text in scenario.expect),
-        control=scenario.control.variant if scenario.control and scenario.control != "none" else None,
+        control=control,
         max_users=scenario.max_users or _max_users(streams, target),
         target_facts=_facts(target),
+        protections={name: protections(target.name, name) for name in (scenario.variant, control) if name},
     )
 
 
@@ -129,5 +132,4 @@ def _facts(target: TargetMap) -> dict[str, Any]:
             operation.name: {"deadline": operation.deadline, "depends": list(operation.depends)}
             for operation in target.operations
         },
-        "protections": {},
     }

@@ -1,5 +1,7 @@
 """The targets that exist, by the names that scenarios use."""
 
+from typing import Any
+
 from targets.base import TargetError, TargetMap, TargetSpec
 from targets.mesh.topology import MESH
 
@@ -7,6 +9,15 @@ from targets.mesh.topology import MESH
 def targets() -> dict[str, TargetMap]:
     """Return the map of every target by its name; starts nothing and imports nothing heavy."""
     return {target.name: target for target in (MESH,)}
+
+
+def protections(target: str, variant: str) -> dict[str, Any]:
+    """Return what a target's variant switches on, with its numbers, as plain JSON types; empty where none is known."""
+    if target != MESH.name or variant not in MESH.variants:
+        return {}
+    from targets.mesh.variants import load  # noqa: PLC0415 - most callers want the map alone
+
+    return load(variant).model_dump(mode="json", include={"about", "services", "envoy"})
 
 
 def spec(name: str) -> TargetSpec:

@@ -1,6 +1,7 @@
 """A plan is the scenario worked out to absolute steps; literal tables."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -91,6 +92,7 @@ def test_the_whole_document(tmp_path):
         "via": "payments-lb",
         "links": ["orders->payments-1", "orders->payments-2"],
     } in facts["edges"]
+    assert facts["protections"]["services"]["payments_retry"] is None
     assert facts["operations"]["browse"] == {"deadline": 1.0, "depends": ["traffic->edge", "edge->catalog"]}
 
 
@@ -177,6 +179,15 @@ def test_the_pool_of_users_is_bounded_by_the_load(tmp_path):
     assert load_text(tmp_path, changed(("80/s", "1000/s"))).max_users == 4000
     assert load_text(tmp_path, changed(("80/s", "1/s"))).max_users == 50
     assert load_text(tmp_path, GOOD + "max_users: 77\n").max_users == 77
+
+
+def test_the_control_has_its_own_protections(tmp_path):
+    """A plan carried over to its control's variant tells that variant's protections."""
+    plan = load_text(tmp_path, GOOD + "control: {variant: none}\n")
+    main, control = (replace(plan, variant=name).to_document() for name in ("full", "none"))
+    timeouts = [one["target_facts"]["protections"]["services"]["timeouts"] for one in (main, control)]
+    assert timeouts[0] != timeouts[1]
+    assert timeouts[1]["payments_s"] == 30.0
 
 
 def test_same_file_same_plan(tmp_path):
