@@ -69,6 +69,8 @@ def _felt_row(history: History, fault: FaultWindow) -> _Share:
     name, until = fault.plan.text or fault.plan.kind, fault.undo_asked
     if fault.felt is None or until is None:
         return _Share("unknown", f"{name}: no canary felt it")
+    if fault.healed is not None:
+        until = min(until, fault.healed)  # some faults heal by themselves, such as a restart
     canaries = history.canaries
     begin = canaries["link"].map(dict(fault.links)).astype(float).fillna(fault.felt)
     mine = (canaries["index"] == fault.plan.index) & (canaries["t"] >= begin) & (canaries["t"] < until)

@@ -121,6 +121,14 @@ def test_v4_passes_for_the_configured_share(told):
     assert told(replace(SLOW, faults=(replace(SLOW.faults[0], share=0.3),)))["V4"].result == "pass"
 
 
+def test_v4_lets_a_fault_heal_by_itself(sound):
+    """Canaries after a restarted node is back need not feel anything."""
+    rows, healed = sound.canaries, 13.0
+    back = rows.assign(felt=rows["felt"] & (rows["t"] < healed))
+    history = replace(sound, canaries=back, faults=(replace(sound.faults[0], healed=healed),))
+    assert by_number(history)["V4"].result == "pass"
+
+
 def test_v4_fails_for_another_share(sound):
     """A fault that was to hit a third and hit all is another fault."""
     plan = sound.faults[0].plan.model_copy(update={"share": 0.33})
