@@ -22,7 +22,7 @@ class Sender:
 
 
 def message(
-    operation: Operation, sender: Sender, lid: str, key: str, drawn: Mapping[str, int], deadline: float
+    operation: Operation, sender: Sender, lid: str, *, key: str, drawn: Mapping[str, int], deadline: float
 ) -> bytes:
     """Return one request as bytes.
 
