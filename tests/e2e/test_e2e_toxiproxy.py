@@ -17,7 +17,7 @@ from targets.toxiproxy.client import ServerWedged, ToxiproxyClient
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
 ONE, TWO = "orders->payments-1", "orders->payments-2"
-SLOW = Toxic("slow", "latency", "downstream", 1.0, {"latency": 150, "jitter": 0})
+SLOW = Toxic("slow", "latency", "downstream", 1.0, {"latency": 400, "jitter": 0})
 KEPT = Toxic("kept", "latency", "upstream", 1.0, {"latency": 1, "jitter": 0})
 
 
@@ -104,12 +104,12 @@ async def test_toxics_come_and_go_on_their_own_link() -> None:
     """A toxic hurts its link, not its neighbour; it can be changed, and is gone after its removal."""
     async with rig() as it:
         await it.client.add_toxic(ONE, SLOW)
-        assert await it.ping(ONE) >= 0.15 > await it.ping(TWO)
-        await it.client.add_toxic(ONE, Toxic("slow", "latency", "downstream", 1.0, {"latency": 40, "jitter": 0}))
-        assert 0.04 <= await it.ping(ONE) < 0.15
+        assert await it.ping(ONE) >= 0.4 > await it.ping(TWO)
+        await it.client.add_toxic(ONE, Toxic("slow", "latency", "downstream", 1.0, {"latency": 100, "jitter": 0}))
+        assert 0.1 <= await it.ping(ONE) < 0.4
         await it.client.remove_toxic(ONE, "slow")
         await it.client.remove_toxic(ONE, "slow")
-        assert await it.ping(ONE) < 0.04
+        assert min([await it.ping(ONE) for _ in range(5)]) < 0.1
         assert it.told == []
 
 
@@ -121,7 +121,7 @@ async def test_a_disabled_link_refuses_and_keeps_its_toxics() -> None:
         with pytest.raises(ConnectionRefusedError):
             await it.ping(ONE)
         await it.client.set_enabled(ONE, True)
-        assert await it.ping(ONE) >= 0.15
+        assert await it.ping(ONE) >= 0.4
 
 
 async def test_populate_leaves_nothing_else() -> None:
@@ -151,7 +151,7 @@ async def test_a_server_that_died_is_started_with_all_that_it_had() -> None:
         await it.client.add_toxic(ONE, SLOW)
         assert (await it.client.toxics(ONE), await it.client.toxics(TWO)) == ({"slow": SLOW}, {"kept": KEPT})
         assert (await it.client.proxies())[TWO].enabled is False
-        assert await it.ping(ONE) >= 0.15
+        assert await it.ping(ONE) >= 0.4
 
 
 async def impatient(link: Address) -> None:
@@ -195,7 +195,7 @@ async def test_a_wedge_is_mended_within_the_deadline_of_an_undo() -> None:
             await it.client.remove_toxic(ONE, "slow")
             took = time.monotonic() - begun
         assert took < 8
-        assert min([await it.ping(ONE) for _ in range(5)]) < 0.15
+        assert min([await it.ping(ONE) for _ in range(5)]) < 0.4
         assert await it.client.toxics(ONE) == {}
         assert await it.client.toxics(TWO) == {"kept": KEPT}
         assert (took > 2) == bool(it.told)  # it is said when, and only when, it was wedged
