@@ -24,7 +24,6 @@ class Segment:
     id: int
     bytes: int
     creator: int  # process id
-    attached: int  # number of processes
     user: int
     changed: float  # seconds since the epoch, whole
 
@@ -33,8 +32,8 @@ def sweep(since: float, table: Path = _TABLE) -> list[int]:
     """Free what a killed PostgreSQL of a run left; returns the ids.
 
     A segment is taken for such when it has the size of PostgreSQL's header, belongs to the user that runs it, came up
-    since the run began, and neither its creator nor anybody else still uses it. Freeing it costs PostgreSQL nothing:
-    it makes a new one at each start.
+    since the run began, and the server that made it is dead; a child that is about to notice may still use it until
+    then. Freeing it costs PostgreSQL nothing: it makes a new one at each start.
 
     Parameters
     ----------
@@ -59,7 +58,6 @@ def segments(table: Path = _TABLE) -> Iterator[Segment]:
             id=int(row["shmid"]),
             bytes=int(row["size"]),
             creator=int(row["cpid"]),
-            attached=int(row["nattch"]),
             user=int(row["uid"]),
             changed=float(row["ctime"]),
         )
@@ -80,8 +78,13 @@ def free(segment: int) -> None:
 
 def _is_left(segment: Segment, since: float) -> bool:
     ours = segment.user == (_NOBODY if os.geteuid() == 0 else os.geteuid()) and segment.bytes == _HEADER_BYTES
-    return ours and segment.changed >= int(since) and not segment.attached and not _lives(segment.creator)
+    return ours and segment.changed >= int(since) and not _lives(segment.creator)
 
 
 def _lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Tell whether a process can still use memory: one that ended and waits for its parent cannot."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}

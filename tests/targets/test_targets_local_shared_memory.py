@@ -24,23 +24,23 @@ def table(tmp_path, *rows):
     return path
 
 
-def row(number=7, *, size=56, creator=NOBODY_LIVES_HERE, attached=0, user=USER, changed=1000):
-    return f"1 {number} 600 {size} {creator} 1 {attached} {user} 0 {user} 0 0 0 {changed} 0 0\n"
+def row(number=7, *, size=56, creator=NOBODY_LIVES_HERE, user=USER, changed=1000):
+    return f"1 {number} 600 {size} {creator} 1 0 {user} 0 {user} 0 0 0 {changed} 0 0\n"
 
 
 def test_a_dead_database_is_swept(tmp_path, freed):
-    """A header without users, from the run's time and by a dead creator, is freed."""
+    """A header from the run's time whose creator is dead is freed."""
     assert shared_memory.sweep(1000.7, table(tmp_path, row(7), row(8))) == [7, 8]
     assert freed == [7, 8]
 
 
 @pytest.mark.parametrize(
     "kept",
-    [{"size": 4096}, {"creator": os.getpid()}, {"attached": 1}, {"user": USER + 1}, {"changed": 999}],
+    [{"size": 4096}, {"creator": os.getpid()}, {"user": USER + 1}, {"changed": 999}],
     ids=lambda kept: next(iter(kept)),
 )
 def test_what_may_be_somebody_elses_is_kept(tmp_path, freed, kept):
-    """Other sizes, users and times, living creators and segments in use are left alone."""
+    """Other sizes, users and times, and those of living creators, are left alone."""
     assert shared_memory.sweep(1000.7, table(tmp_path, row(**kept))) == []
     assert freed == []
 
