@@ -157,14 +157,13 @@ def _harmless(row: dict[str, Any]) -> dict[str, Any]:
 
 def _finish(svg: str, canvas: Canvas, name: str) -> str:
     """Drop what the page decides (font, fixed size), and give the drawing a name for people who cannot see it."""
+    name = printable(name)
     _, _, body = svg.partition(">")
     height = re.search(r'viewBox="0 0 \d+ (\d+)"', svg)
     body = re.sub(r' font-family="[^"]*"', "", body)
     body = re.sub(r'<rect [^>]*fill="transparent"/>', "", body, count=1)
     view = f"0 0 {canvas.width} {height.group(1) if height else canvas.width}"
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" role="img"><title>{escape(printable(name))}</title>'
-    )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" role="img"><title>{escape(name)}</title>'
     return themed(head + body, f"c{zlib.crc32(f'{canvas.width} {name}'.encode()):08x}")
 
 
