@@ -41,7 +41,8 @@ class Links:
         self.client.close()
 
     async def _restart(self) -> None:
-        await self._supervisor.kill(TOXIPROXY)
+        if any(process.node == TOXIPROXY for process in self._supervisor.running()):  # else it crashed
+            await self._supervisor.kill(TOXIPROXY)
         await self._supervisor.start(TOXIPROXY)
 
     def _tell(self, what: str) -> None:
