@@ -189,7 +189,7 @@ class ToxiproxyClient:
         await self._restart()
         await self.wait_ready()
         await self._make_all()
-        self._tell(f"the Toxiproxy server was killed and populated again: it was wedged at {link}")
+        self._tell(f"the Toxiproxy server was started anew and populated again: it gave no answer at {link}")
 
     def _make_again(self, link: str) -> None:
         with suppress(NotThereError):  # an earlier try got that far
