@@ -2,7 +2,8 @@
 
 Attempts are counted by the witness on the wire (Envoy) where there is one on that edge, else by the services'. The
 logical requests are those of operations that use the edge at all, with an attempt that reached the edge's caller; for
-the edges of the entry, those that were sent. They belong to a phase by their due time, and their attempts with them, so
+the edges of the entry, those that were sent; where nobody calls the caller (it fetches its work from a broker), those
+that made an attempt. They belong to a phase by their due time, and their attempts with them, so
 that nothing is cut at a phase's border.
 """
 
@@ -65,8 +66,9 @@ def _entered(history: History, where: str, rows: Any) -> Any:
     if caller in {ENTRY, TRAFFIC}:
         return able
     arrivals = history.attempts.loc[history.attempts["dst"] == caller, "request"].to_numpy()
+    arrivals = arrivals[arrivals >= 0]
     arrived = np.zeros(len(requests), dtype=bool)
-    arrived[arrivals[arrivals >= 0]] = True
+    arrived[arrivals if len(arrivals) else rows] = True
     return able & arrived
 
 

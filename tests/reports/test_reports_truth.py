@@ -149,6 +149,14 @@ def test_amplification_of_an_outage_is_the_number_of_tries(told):
     assert use_of(history, "edge->orders", faulted(history)).amplification == 1.0
 
 
+def test_a_caller_that_nobody_calls_is_counted_by_its_own_attempts(told):
+    """A worker that fetches its work from a broker has as many logical requests as it made attempts for."""
+    history = told(CALM)
+    fetched = history.attempts[history.attempts["hop"] == "orders->payments"].assign(hop="notifier->nats", dst="nats")
+    alone = replace(history, attempts=fetched)
+    assert use_of(alone, "notifier->nats", judged(history)).amplification == 1.0
+
+
 def test_an_open_breaker_keeps_attempts_away(told):
     """Rejected requests enter the caller and make no attempt: amplification falls below one."""
     history = told(GUARDED)
