@@ -8,8 +8,10 @@ dead and it stops; on SIGTERM it writes what it has and ends.
 # Importing Locust patches sockets and time, so it comes first; this is the only process that does so.
 import locust  # noqa: I001 - see above
 
+import contextlib
 import gc
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -26,11 +28,13 @@ from squall.traffic.rows import Rows
 from squall.traffic.spec import TrafficSpec
 
 Loop = OpenLoop | ClosedLoop | Foreign
+PRIORITY = -10  # the nodes of a local target run at +5
 EARLY = 2.0  # seconds before a stream starts at which its users are made, when there is time
 
 
 def main() -> int:
     """Run one load; returns the exit code."""
+    _hasten()
     Rows.warm_up()
     gc.collect()
     gc.freeze()
@@ -47,6 +51,12 @@ def main() -> int:
     rows = run(spec, stop)
     say({"finished": True, "rows": rows.written, "unsent": rows.unsent, "stopped": stop.is_set()})
     return Exit.PASS
+
+
+def _hasten() -> None:
+    """Be scheduled before what is measured, where this user may ask for it; V1 and V7 tell when it did not help."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
 
 
 def run(spec: TrafficSpec, stop: Event) -> Rows:

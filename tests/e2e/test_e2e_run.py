@@ -183,7 +183,8 @@ def test_a_killed_harness_leaves_nothing(scenario: Path, tmp_path: Path, moment:
     time.sleep(random.Random(moment).uniform(0, 12))
     run.kill()
     run.wait()
-    assert wait_until(lambda: not marked(run_id(out)), seconds=2), marked(run_id(out))
+    mark = run_id(out)
+    assert wait_until(lambda: not marked(mark), 2), marked(mark)
     assert squall("check", out).returncode == 2
 
 
