@@ -179,7 +179,7 @@ def test_a_killed_harness_leaves_nothing(scenario: Path, tmp_path: Path, moment:
     """SIGKILL of the harness at a random moment: after two seconds no process is left and status has nothing."""
     out = tmp_path / "run"
     run = start("run", scenario, "--no-control", "--out", out)
-    assert wait_until(lambda: (out / "run.json").exists(), 60)
+    assert wait_until((out / "run.json").exists, 60)
     time.sleep(random.Random(moment).uniform(0, 12))
     run.kill()
     run.wait()
