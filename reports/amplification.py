@@ -3,8 +3,8 @@
 Attempts are counted by the witness on the wire (Envoy) where there is one on that edge, else by the services'. The
 logical requests are those of operations that use the edge at all, with an attempt that reached the edge's caller; for
 the edges of the entry, those that were sent; where nobody calls the caller (it fetches its work from a broker), those
-that made an attempt. They belong to a phase by their due time, and their attempts with them, so
-that nothing is cut at a phase's border.
+that made an attempt. They belong to a phase by their due time, and their attempts with them, so that nothing is cut at
+a phase's border.
 """
 
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ def test_the_uncut_run_passes(whole):
     assert judge(whole).verdict == "pass"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(name=st.sampled_from(FILES), at=st.floats(0, 1, exclude_max=True))
 def test_a_cut_run_is_unknown(whole, name, at):
     """Whatever byte a file ends at, judging does not raise, and the verdict is unknown."""
@@ -39,7 +39,7 @@ def test_a_cut_run_is_unknown(whole, name, at):
         path.write_bytes(data)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(cuts=st.lists(st.floats(0, 1), min_size=len(FILES), max_size=len(FILES)).filter(lambda cuts: min(cuts) < 1))
 def test_a_run_cut_in_all_its_files_is_unknown(whole, tmp_path_factory, cuts):
     """Files of any lengths together are judged as well."""
@@ -55,7 +55,7 @@ plain = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=Fal
 anything = plain | st.lists(plain, max_size=2) | st.dictionaries(st.text(max_size=3), plain, max_size=2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(at=st.floats(0, 1, exclude_max=True), pick=st.integers(0, 20), value=anything)
 def test_an_event_with_any_value_in_it_is_judged(whole, at, pick, value):
     """Whatever JSON stands in an event, judging ends with a verdict."""
