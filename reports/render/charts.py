@@ -230,7 +230,9 @@ def latency_chart(canvas: Canvas, lines: LatencyLines, limits: Iterable[Limit], 
 
 def _latency_axis(domain: tuple[float, float]) -> alt.Axis:
     lowest, highest = math.floor(math.log10(domain[0])), math.ceil(math.log10(domain[1]))
-    values = [10.0**power for power in range(lowest, highest + 1) if domain[0] <= 10.0**power <= domain[1]]
+    steps = (1.0, 3.0) if math.log10(domain[1] / domain[0]) < 3 else (1.0,)
+    marks = [step * 10.0**power for power in range(lowest, highest + 1) for step in steps]
+    values = [mark for mark in marks if domain[0] <= mark <= domain[1]]
     label = "datum.value >= 1 ? format(datum.value, '~r') + ' s' : format(datum.value * 1000, '~r') + ' ms'"
     return alt.Axis(title=None, values=values, labelExpr=label, domain=False, ticks=False)
 
@@ -331,7 +333,7 @@ def _lane_rows(canvas: Canvas, lanes: Sequence[Lane]) -> list[dict[str, Any]]:
     for number, lane in enumerate(lanes):
         for span in lane.spans:
             low, high = (20, 21) if span.normal else shapes.get(span.state, (14, 25))
-            word = canvas.fit(span.word, span.end - span.start) if high - low > 9 else ""
+            word = canvas.fit(lane.word(span), span.end - span.start) if high - low > 9 else ""
             rows.append(
                 {
                     "start": span.start,

@@ -19,6 +19,7 @@ from reports.schema import OUTCOMES
 
 WIDE, WHOLE, NARROW = 640, 1180, 348
 MAX_LANES, MAX_EDGES, MAX_OPERATIONS = 10, 5, 6
+MOVED: Final = 0.3  # attempts a request by which an edge must move to be drawn
 _WORD: Final = {"breaker_open": "breaker open", "app_error": "error of the service", "connect_error": "no connection"}
 
 
@@ -251,7 +252,7 @@ def _interesting_edges(drawn: Sequence[Drawn]) -> list[str]:
     hurt = {
         facts.edge_of(link) for fault in drawn[0].side.history.faults for link in (*fault.plan.links, fault.plan.where)
     }
-    ordered = [hop for hop in hops if hop in hurt] + [hop for hop in hops if hop not in hurt and spread[hop] > 0.05]
+    ordered = [hop for hop in hops if hop in hurt] + [hop for hop in hops if hop not in hurt and spread[hop] > MOVED]
     return (ordered or hops[:1])[:MAX_EDGES]
 
 
@@ -266,7 +267,7 @@ def _lane_row(drawn: Sequence[Drawn]) -> ChartRow | None:
     kinds = {lane.thing.kind for one in drawn for lane in one.lanes}
     legend = []
     if kinds & {"breaker", "ejection", "threshold"}:
-        legend.append(Key("breaker_open", "area", "open"))
+        legend.append(Key("breaker_open", "area", "open, or ejected"))
         legend.append(Key("breaker_open", "line", "half open"))
     if kinds & {"limiter", "retry_budget"}:
         legend.append(Key("limited", "area", "limiting"))

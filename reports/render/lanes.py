@@ -26,7 +26,12 @@ _NODE_STATE: Final = {
     "resumed": "up",
     "ready": "up",
 }
-_WORD: Final = {"half_open": "half open", "limiting": "limiting", "exhausted": "exhausted"}
+_WORD: Final = {
+    ("ejection", "open"): "ejected",
+    ("ejection", "closed"): "back",
+    ("threshold", "open"): "reached",
+    ("threshold", "closed"): "clear",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,6 @@ class Span:
     def normal(self) -> bool:
         """True when nothing is the matter."""
         return self.state in _NORMAL
-
-    @property
-    def word(self) -> str:
-        """The state as a person says it."""
-        return _WORD.get(self.state, self.state)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,6 +74,10 @@ class Lane:
 
     thing: Thing
     spans: tuple[Span, ...]
+
+    def word(self, span: Span) -> str:
+        """Return one of its states as a person says it."""
+        return _WORD.get((self.thing.kind, span.state), span.state.replace("_", " "))
 
     @property
     def changes(self) -> int:

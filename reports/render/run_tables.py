@@ -56,14 +56,12 @@ def _delay(start: float | None, end: float | None) -> str:
 def changes_table(side: Side) -> Table:
     """Return the first state changes of breakers, limiters, budgets and nodes, in the order of time."""
     found = sorted(
-        (span.start, lane.thing.label, span)
+        (span.start, lane.thing.label, lane.word(span), span.end - span.start)
         for lane in side.lanes()
         for number, span in enumerate(lane.spans)
         if number or not span.normal
     )
-    rows = tuple(
-        Row((moment(start), label, span.word, seconds(span.end - start))) for start, label, span in found[:MAX_CHANGES]
-    )
+    rows = tuple(Row((moment(start), label, word, seconds(held))) for start, label, word, held in found[:MAX_CHANGES])
     left = len(found) - len(rows)
     note = f"The first {len(rows)} of {len(found)} changes." if left else "Every change during the load."
     columns = (Column("at", "number"), Column("what"), Column("became"), Column("for", "number"))
