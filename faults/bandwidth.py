@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from faults.base import PROBE_TIMEOUT, Calm, Observation, ProbeKind
+from faults.bounds import at_least, at_most
 from faults.toxic import ToxicFault
-from faults.wording import size
+from faults.wording import bandwidth
 from targets.units import Bandwidth
 
 PROBE_LASTS = 0.25  # seconds that a canary's body takes through the narrow edge
@@ -19,8 +20,11 @@ class NarrowBandwidth(ToxicFault):
 
     kind: ClassVar[str] = "bandwidth"
 
-    # a canary moves a quarter of a second's worth; more than 500 kB a canary would be a load of its own
-    rate: Annotated[Bandwidth, Field(ge=1, le=2000)] = Field(description="of each connection, 1kB/s to 2MB/s")
+    rate: Annotated[
+        Bandwidth,
+        at_least(1, bandwidth, "nothing would pass at all; use timeout or down"),
+        at_most(2000, bandwidth, "canaries would have to move so much to feel it that they were a load of their own"),
+    ] = Field(description="of each connection, 1kB/s to 2MB/s")
 
     @property
     def probe(self) -> ProbeKind:
@@ -43,7 +47,7 @@ class NarrowBandwidth(ToxicFault):
 
     def text(self) -> str:
         """Return it in words."""
-        return f"bandwidth {size(self.rate * 1000)}/s {self.tail()}"
+        return f"bandwidth {bandwidth(self.rate)} {self.tail()}"
 
     def felt(self, seen: Observation, calm: Calm) -> bool:
         """Tell whether the body took clearly longer than in calm."""

@@ -17,7 +17,6 @@ from targets.base import Journal, Link, Target, TargetError, TargetMap, Undo
 Level = Literal["network", "http", "node"]
 ProbeKind = Literal["ping", "alive", "download", "upload", "close", "http"]
 
-SMALLEST_DELAY = 0.020  # seconds; below it a canary cannot tell a fault from a busy machine
 PROBE_TIMEOUT = 1.0  # seconds that a canary waits, unless its fault says otherwise
 
 

@@ -1,14 +1,14 @@
 """Requests that an Envoy holds back."""
 
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from faults.base import PROBE_TIMEOUT, SMALLEST_DELAY, Calm, Observation
+from faults.base import PROBE_TIMEOUT, Calm, Observation
+from faults.bounds import FeltDelay
 from faults.http import EnvoyFault
 from faults.wording import milliseconds, seconds
 from targets.base import HttpFault
-from targets.units import Duration
 
 
 class Delay(EnvoyFault):
@@ -16,13 +16,7 @@ class Delay(EnvoyFault):
 
     kind: ClassVar[str] = "delay"
 
-    delay: Annotated[Duration, Field(le=60)] = Field(description="before the request goes on")
-
-    @model_validator(mode="after")
-    def _can_be_felt(self) -> Self:
-        if self.delay < SMALLEST_DELAY:
-            raise ValueError(f"a canary could not feel a delay of {seconds(self.delay)}: choose 20ms or more")
-        return self
+    delay: FeltDelay = Field(description="before the request goes on")
 
     @property
     def probe_timeout(self) -> float:

@@ -29,7 +29,7 @@ class Down(LinkFault):
         """Disable the proxies of all links, or of none when one fails; enable them on exit."""
         proxied = cast("Proxied", target)
         async with AsyncExitStack() as stack:
-            for link in self.links(target.map):
+            for link in self.hurt(target.map):
                 do, back = (partial(proxied.set_link_enabled, link.name, on) for on in (False, True))
                 undo = Undo("enable_proxy", {"link": link.name})
                 await stack.enter_async_context(undoing(journal, undo, do, back, deadline=DEADLINE))

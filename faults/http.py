@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated, ClassVar, cast
+from typing import ClassVar, cast
 
 from pydantic import Field
 
 from faults.base import Fault, Level, ProbeKind, undoing
+from faults.bounds import FeltShare
+from faults.wording import percent
 from targets.base import HttpFault, HttpFaultable, Journal, Link, Target, TargetMap, Undo
-from targets.units import Share
 
 DEADLINE = 5.0  # seconds to set or to clear a fault in Envoy
 
@@ -21,7 +22,7 @@ class EnvoyFault(Fault):
     needs: ClassVar[str] = "HttpFaultable"
 
     edge: str = Field(description="edge that an Envoy carries", examples=["orders->payments"])
-    share: Annotated[Share, Field(ge=0.01)] = Field(1.0, description="share of requests")
+    share: FeltShare = Field(1.0, description="share of requests")
 
     @property
     def where(self) -> str:
@@ -51,7 +52,7 @@ class EnvoyFault(Fault):
 
     def tail(self) -> str:
         """Return the part of the text that both share."""
-        share = "" if self.share == 1 else f" for {self.share:.3g} of requests"
+        share = "" if self.share == 1 else f" for {percent(self.share)} of requests"
         return f"on {self.edge}{share}"
 
     def filter(self) -> HttpFault:

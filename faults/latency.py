@@ -1,11 +1,12 @@
 """Latency on an edge."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from faults.base import PROBE_TIMEOUT, SMALLEST_DELAY, Calm, Observation
+from faults.base import PROBE_TIMEOUT, Calm, Observation
+from faults.bounds import SMALLEST_DELAY, FeltDelay
 from faults.toxic import ToxicFault
 from faults.wording import milliseconds, seconds
 from targets.units import Duration
@@ -16,13 +17,11 @@ class Latency(ToxicFault):
 
     kind: ClassVar[str] = "latency"
 
-    delay: Annotated[Duration, Field(le=60)] = Field(description="added to every chunk of data")
+    delay: FeltDelay = Field(description="added to every chunk of data")
     jitter: Duration = Field(0.0, description="uniform, at most `delay`")
 
     @model_validator(mode="after")
-    def _can_be_felt(self) -> Self:
-        if self.delay < SMALLEST_DELAY:
-            raise ValueError(f"a canary could not feel a delay of {seconds(self.delay)}: choose 20ms or more")
+    def _never_early(self) -> Self:
         if self.jitter > self.delay:
             raise ValueError(f"a jitter of {seconds(self.jitter)} is larger than the delay of {seconds(self.delay)}")
         return self

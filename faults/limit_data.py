@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from faults.base import Calm, Observation, ProbeKind
+from faults.bounds import at_least, at_most
 from faults.toxic import ToxicFault
 from faults.wording import size
 from targets.units import Size
@@ -16,8 +17,11 @@ class LimitData(ToxicFault):
 
     kind: ClassVar[str] = "limit_data"
 
-    # 0 would close at the first byte in a way of its own; above 1 MB each canary would be a load of its own
-    bytes: Annotated[Size, Field(ge=1, le=1_000_000)] = Field(description="1B to 1MB of one connection")
+    bytes: Annotated[
+        Size,
+        at_least(1, size, "nothing would pass at all; use timeout or down"),
+        at_most(1_000_000, size, "canaries would have to move so much to feel it that they were a load of their own"),
+    ] = Field(description="1B to 1MB of one connection, then the close")
 
     @property
     def probe(self) -> ProbeKind:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from faults.base import PROBE_TIMEOUT, Calm, Observation
+from faults.bounds import OVERLONG, at_most
 from faults.toxic import ToxicFault
 from faults.wording import milliseconds, seconds
 from targets.units import Duration
@@ -16,7 +17,9 @@ class ResetPeer(ToxicFault):
 
     kind: ClassVar[str] = "reset_peer"
 
-    timeout: Annotated[Duration, Field(le=60)] = Field(0.0, description="from the first data to the reset")
+    timeout: Annotated[Duration, at_most(60, seconds, OVERLONG)] = Field(
+        0.0, description="from the first data to the reset"
+    )
 
     @property
     def probe_timeout(self) -> float:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, cast
 from pydantic import Field
 
 from faults.base import undoing
+from faults.bounds import OVERLONG, at_most
 from faults.node import START_WITHIN, NodeFault
 from faults.wording import seconds
 from targets.base import Journal, Killable, Target, Undo
@@ -20,7 +21,7 @@ class Restart(NodeFault):
     kind: ClassVar[str] = "restart"
     heals_itself: ClassVar[bool] = True
 
-    grace: Annotated[Duration, Field(le=60)] = Field(5.0, description="between SIGTERM and SIGKILL")
+    grace: Annotated[Duration, at_most(60, seconds, OVERLONG)] = Field(5.0, description="between SIGTERM and SIGKILL")
 
     def text(self) -> str:
         """Return it in words."""

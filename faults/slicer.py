@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from faults.base import PROBE_TIMEOUT, Calm, Observation, ProbeKind
+from faults.bounds import OVERLONG, at_least, at_most
 from faults.toxic import ToxicFault
 from faults.wording import seconds, size
 from targets.units import Duration, Size
@@ -20,15 +21,20 @@ class Slicer(ToxicFault):
 
     kind: ClassVar[str] = "slicer"
 
-    average_size: Annotated[Size, Field(ge=2)] = Field(description="of one slice")
-    # the server crashes without a variation, and with one as large as the average
-    size_variation: Annotated[Size, Field(ge=1)] | None = Field(None, description="a quarter of the average by default")
-    delay: Annotated[Duration, Field(ge=0.001, le=10)] = Field(description="after each slice, 1ms or more")
+    average_size: Annotated[Size, at_least(2, size, "smaller slices do not vary")] = Field(description="of one slice")
+    size_variation: Annotated[Size, at_least(1, size, "the server crashes without a variation")] | None = Field(
+        None, description="more or less than the average, below it; a quarter of it by default"
+    )
+    delay: Annotated[
+        Duration, at_least(0.001, seconds, "slices would be merged again on their way"), at_most(10, seconds, OVERLONG)
+    ] = Field(description="after each slice, 1ms or more")
 
     @model_validator(mode="after")
     def _server_survives(self) -> Self:
         if self.variation >= self.average_size:
-            raise ValueError(f"size_variation must be below the average_size of {size(self.average_size)}")
+            raise ValueError(
+                f"size_variation must be below the average_size of {size(self.average_size)}: the server would crash"
+            )
         if self._effect < SMALLEST_EFFECT:
             raise ValueError(
                 f"a canary could not feel slices of {size(self.average_size)} every {seconds(self.delay)}: "

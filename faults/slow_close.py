@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from faults.base import PROBE_TIMEOUT, Calm, Observation, ProbeKind
+from faults.bounds import OVERLONG, UNFELT, at_least, at_most
 from faults.toxic import ToxicFault
 from faults.wording import milliseconds, seconds
 from targets.units import Duration
@@ -16,8 +17,9 @@ class SlowClose(ToxicFault):
 
     kind: ClassVar[str] = "slow_close"
 
-    # below 50 ms a canary could not feel it beside a server's own time to close
-    delay: Annotated[Duration, Field(ge=0.05, le=60)] = Field(description="50ms or more, so that a canary can feel it")
+    delay: Annotated[Duration, at_least(0.05, seconds, UNFELT), at_most(60, seconds, OVERLONG)] = Field(
+        description="from one side's close to the other's; 50ms or more, so that a canary can feel it"
+    )
 
     @property
     def probe(self) -> ProbeKind:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from faults.base import Calm, Observation
+from faults.bounds import OVERLONG, at_most
 from faults.toxic import ToxicFault
 from faults.wording import milliseconds, seconds
 from targets.units import Duration
@@ -16,7 +17,7 @@ class BlackHole(ToxicFault):
 
     kind: ClassVar[str] = "timeout"
 
-    timeout: Annotated[Duration, Field(le=600)] = Field(0.0, description="until the close; 0s: never")
+    timeout: Annotated[Duration, at_most(600, seconds, OVERLONG)] = Field(0.0, description="until the close; 0s: never")
 
     def attributes(self) -> Mapping[str, int]:
         """Return `timeout` in milliseconds; less than one would mean never."""

@@ -4,15 +4,16 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Annotated, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 from pydantic import Field
 
 from faults.base import Fault, Level, undoing
-from targets.base import Journal, Link, Proxied, Target, TargetMap, Toxic, Undo
-from targets.units import Share
+from faults.bounds import FeltShare
+from faults.wording import percent
+from targets.base import Journal, Link, Proxied, Target, TargetError, TargetMap, Toxic, Undo
 
-DEADLINE = 10.0  # seconds to add or to remove one toxic, the mending of a wedged proxy included
+DEADLINE = 20.0  # seconds to add or to remove one toxic; a wedged server is killed and populated again within it
 
 
 class LinkFault(Fault):
@@ -32,6 +33,13 @@ class LinkFault(Fault):
         """Return every link of the edge."""
         return target_map.links_of(self.edge)
 
+    def hurt(self, target_map: TargetMap) -> tuple[Link, ...]:
+        """Return the links to hurt; raises `TargetError` when there are none: nothing is broken silently."""
+        links = self.links(target_map)
+        if not links:
+            raise TargetError(f"the target {target_map.name} has no edge or link {self.edge}", "squall targets")
+        return links
+
 
 class ToxicFault(LinkFault):
     """Base of the faults that are one Toxiproxy toxic on each link."""
@@ -39,7 +47,7 @@ class ToxicFault(LinkFault):
     direction: Literal["downstream", "upstream"] = Field(
         "downstream", description="downstream hurts answers, upstream hurts requests"
     )
-    share: Annotated[Share, Field(ge=0.01)] = Field(1.0, description="share of connections; keep-alive makes it lumpy")
+    share: FeltShare = Field(1.0, description="share of connections; keep-alive makes it lumpy")
 
     def attributes(self) -> Mapping[str, int]:
         """Return the toxic's attributes as the server knows them."""
@@ -52,7 +60,7 @@ class ToxicFault(LinkFault):
     def tail(self) -> str:
         """Return the part of the text that all toxics share."""
         direction = "" if self.direction == "downstream" else ", requests"
-        share = "" if self.share == 1 else f", {self.share:.3g} of connections"
+        share = "" if self.share == 1 else f", {percent(self.share)} of connections"
         return f"on {self.edge}{direction}{share}"
 
     @asynccontextmanager
@@ -62,7 +70,7 @@ class ToxicFault(LinkFault):
         name = f"squall-{self.kind}-{secrets.token_hex(3)}"
         toxic = Toxic(name, self.kind, self.direction, self.share, self.attributes())
         async with AsyncExitStack() as stack:
-            for link in self.links(target.map):
+            for link in self.hurt(target.map):
                 undo = Undo("remove_toxic", {"link": link.name, "name": name})
                 do, back = partial(proxied.add_toxic, link.name, toxic), partial(proxied.remove_toxic, link.name, name)
                 await stack.enter_async_context(undoing(journal, undo, do, back, deadline=DEADLINE))

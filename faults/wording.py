@@ -13,6 +13,16 @@ def size(value: float) -> str:
     return f"{value / 1e3:.4g} kB" if value < 1e6 else f"{value / 1e6:.4g} MB"
 
 
+def percent(value: float) -> str:
+    """Return a share as `5 %`."""
+    return f"{value * 100:.3g} %"
+
+
+def bandwidth(value: float) -> str:
+    """Return kB/s as `64 kB/s`."""
+    return f"{size(value * 1000)}/s"
+
+
 def milliseconds(value: float) -> int:
     """Return whole milliseconds, for a server that knows no smaller part."""
     return round(value * 1000)

@@ -64,8 +64,8 @@ class Judge:
     def back(self, number: int, seen: Observation) -> bool | None:
         """Take a canary that came back; returns whether it felt the fault, None when that cannot be said.
 
-        It cannot be said while calm is being learnt, and of a canary on its way at the moment of the undo that came
-        back well: a removed toxic lets go what it holds.
+        It cannot be said while calm is being learnt, of a canary on its way at the moment of the undo that came back
+        well (a removed toxic lets go what it holds), and of one that came back well from a fault that heals itself.
         """
         flight = self._flights[number]
         felt = None if self.calm is None else self._fault.felt(seen, self.calm)
@@ -75,7 +75,8 @@ class Judge:
         if self._asked is None:
             self._learn(seen)
         self._settle()
-        return None if felt is False and self._caught_by_a_change(flight) else felt
+        healing = self._asked is not None and self._fault.heals_itself
+        return None if felt is False and (healing or self._caught_by_a_change(flight)) else felt
 
     def _learn(self, seen: Observation) -> None:
         if seen.result != "ok" or (seen.status or 0) >= 500:

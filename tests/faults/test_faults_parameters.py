@@ -1,38 +1,39 @@
 """What each fault refuses, and what it says in words and to the server."""
 
+import anyio
 import pytest
 from pydantic import ValidationError
 
 from faults.catalogue import load
-from targets.base import HttpFault
-from targets.fake import FAKE_MAP
+from targets.base import HttpFault, TargetError
+from targets.fake import FAKE_MAP, FakeJournal, FakeTarget
 
 REFUSED = [
-    ("latency", {"delay": "1ms"}, "could not feel a delay of 1 ms: choose 20ms or more"),
+    ("latency", {"delay": "1ms"}, "1 ms is less than 20 ms: a canary could not feel it"),
     ("latency", {"delay": "30ms", "jitter": "40ms"}, "a jitter of 40 ms is larger than the delay of 30 ms"),
-    ("latency", {"delay": "2m"}, "delay"),
-    ("latency", {"delay": "1s", "share": "0%"}, "share"),
+    ("latency", {"delay": "2m"}, "120 s is more than 60 s: no run waits so long"),
+    ("latency", {"delay": "1s", "share": "0%"}, "0 % is less than 1 %: too few canaries"),
     ("latency", {"delay": "1s", "share": 1.5}, "share"),
     ("latency", {"delay": "1s", "direction": "sideways"}, "direction"),
     ("latency", {"delay": "1s", "latncy": 3}, "latncy"),
     ("bandwidth", {"rate": "-1kB/s"}, "rate"),
-    ("bandwidth", {"rate": "0kB/s"}, "rate"),
-    ("bandwidth", {"rate": "10MB/s"}, "rate"),
-    ("slow_close", {"delay": "10ms"}, "delay"),
-    ("timeout", {"timeout": "1h"}, "timeout"),
+    ("bandwidth", {"rate": "0kB/s"}, "nothing would pass at all"),
+    ("bandwidth", {"rate": "10MB/s"}, "10 MB/s is more than 2 MB/s"),
+    ("slow_close", {"delay": "10ms"}, "10 ms is less than 50 ms: a canary could not feel it"),
+    ("timeout", {"timeout": "1h"}, "3600 s is more than 600 s"),
     ("reset_peer", {"timeout": "-1s"}, "timeout"),
     ("slicer", {"average_size": "1B", "delay": "5ms"}, "average_size"),
-    ("slicer", {"average_size": "64B", "delay": "0s"}, "delay"),
-    ("slicer", {"average_size": "64B", "size_variation": "0B", "delay": "5ms"}, "size_variation"),
+    ("slicer", {"average_size": "64B", "delay": "0s"}, "merged again"),
+    ("slicer", {"average_size": "64B", "size_variation": "0B", "delay": "5ms"}, "crashes without a variation"),
     ("slicer", {"average_size": "64B", "size_variation": "64B", "delay": "5ms"}, "must be below the average_size"),
     ("slicer", {"average_size": "100kB", "delay": "1ms"}, "could not feel slices of 100 kB every 1 ms"),
-    ("limit_data", {"bytes": "0B"}, "bytes"),
-    ("limit_data", {"bytes": "1GB"}, "bytes"),
-    ("abort", {"status": 399}, "status"),
-    ("abort", {"status": 600}, "status"),
+    ("limit_data", {"bytes": "0B"}, "0 B is less than 1 B: nothing would pass"),
+    ("limit_data", {"bytes": "1GB"}, "1000 MB is more than 1 MB"),
+    ("abort", {"status": 399}, "greater than or equal to 400"),
+    ("abort", {"status": 600}, "less than or equal to 599"),
     ("abort", {"status": True}, "status"),
     ("abort", {"status": 503, "share": 0}, "share"),
-    ("delay", {"delay": "19ms"}, "could not feel a delay of 19 ms"),
+    ("delay", {"delay": "19ms"}, "19 ms is less than 20 ms: a canary could not feel it"),
     ("stop", {"grace": "5"}, "grace"),
 ]
 
@@ -47,7 +48,7 @@ def test_what_the_server_would_not_check_is_refused_here(kind: str, parameters: 
 
 SAID = [
     ("latency", {"delay": "900ms", "jitter": "100ms"}, "latency 900 ms ± 100 ms on front->back"),
-    ("latency", {"delay": "2s", "share": "10%"}, "latency 2 s on front->back, 0.1 of connections"),
+    ("latency", {"delay": "2s", "share": "10%"}, "latency 2 s on front->back, 10 % of connections"),
     ("latency", {"delay": "50ms", "direction": "upstream"}, "latency 50 ms on front->back, requests"),
     ("bandwidth", {"rate": "64kB/s"}, "bandwidth 64 kB/s on front->back"),
     ("slow_close", {"delay": "2s"}, "closes 2 s late on front->back"),
@@ -56,16 +57,15 @@ SAID = [
     ("reset_peer", {}, "reset on front->back"),
     ("reset_peer", {"timeout": "50ms"}, "reset after 50 ms on front->back"),
     ("slicer", {"average_size": "1kB", "delay": "5ms"}, "slices of 1 kB every 5 ms on front->back"),
-    ("limit_data", {"bytes": "2.5MB"}, ""),
     ("limit_data", {"bytes": "2500B"}, "closed after 2.5 kB on front->back"),
     ("down", {}, "front->back down: connections refused"),
     ("noop", {}, "nothing on front->back"),
-    ("abort", {"status": 503, "share": "5%"}, "abort with 503 on front->back for 0.05 of requests"),
+    ("abort", {"status": 503, "share": "5%"}, "abort with 503 on front->back for 5 % of requests"),
     ("delay", {"delay": "1s"}, "requests 1 s late on front->back"),
 ]
 
 
-@pytest.mark.parametrize(("kind", "parameters", "text"), [row for row in SAID if row[2]])
+@pytest.mark.parametrize(("kind", "parameters", "text"), SAID)
 def test_a_fault_says_itself_in_words(kind: str, parameters: dict, text: str) -> None:
     """Plan, progress and report show the fault as a person would write it."""
     assert text == load()[kind](edge="front->back", **parameters).text()
@@ -104,6 +104,17 @@ def test_a_fault_is_felt_where_it_hurts() -> None:
     assert links("crash", node="nobody") == []
     assert links("down", edge="nobody->nowhere") == []
     assert links("abort", edge="back->store", status=503) == []
+
+
+def test_a_fault_without_a_place_breaks_nothing_silently() -> None:
+    """An unknown edge is an error, not an empty deed."""
+
+    async def play() -> None:
+        async with load()["down"](edge="nobody->nowhere").apply(FakeTarget(), FakeJournal()):
+            pass
+
+    with pytest.raises(TargetError, match="fake has no edge or link nobody->nowhere"):
+        anyio.run(play)
 
 
 def test_an_edge_without_an_envoy_takes_no_http_fault() -> None:

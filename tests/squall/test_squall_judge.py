@@ -115,9 +115,11 @@ def test_a_fault_that_heals_itself_is_over_when_calm_returns() -> None:
     restart = load()["restart"](node="n")
     judge = calm_judge(restart)
     judge.asked(1.0)
+    told = set()
     for number in range(40):
         t = 1.0 + number / 100
-        judge.back(judge.set_out(t), replace(OK, t=t, result="eof" if 10 <= number < 20 else "ok"))
+        told.add(judge.back(judge.set_out(t), replace(OK, t=t, result="eof" if 10 <= number < 20 else "ok")))
+    assert {True, None} == told
     assert judge.effective_on == pytest.approx(1.105)
     assert judge.effective_off == pytest.approx(1.2)
 
