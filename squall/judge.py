@@ -64,8 +64,9 @@ class Judge:
     def back(self, number: int, seen: Observation) -> bool | None:
         """Take a canary that came back; returns whether it felt the fault, None when that cannot be said.
 
-        It cannot be said while calm is being learnt, of a canary on its way at the moment of the undo that came back
-        well (a removed toxic lets go what it holds), and of one that came back well from a fault that heals itself.
+        It cannot be said while calm is being learnt, of a canary on its way when the fault was asked for, of one on its
+        way at the undo that came back well (a removed toxic lets go what it holds), and of one that came back well
+        from a fault that heals itself.
         """
         flight = self._flights[number]
         felt = None if self.calm is None else self._fault.felt(seen, self.calm)
@@ -75,8 +76,7 @@ class Judge:
         if self._asked is None:
             self._learn(seen)
         self._settle()
-        healing = self._asked is not None and self._fault.heals_itself
-        return None if felt is False and (healing or self._caught_by_a_change(flight)) else felt
+        return felt if self._can_be_told(flight, felt=bool(felt)) else None
 
     def _learn(self, seen: Observation) -> None:
         if seen.result != "ok" or (seen.status or 0) >= 500:
@@ -93,9 +93,13 @@ class Judge:
             samples=len(seen_all),
         )
 
-    def _caught_by_a_change(self, flight: _Flight) -> bool:
-        changes = (self._asked, self._undo_asked)
-        return any(change is not None and flight.t < change <= flight.t + flight.total_s for change in changes)
+    def _can_be_told(self, flight: _Flight, *, felt: bool) -> bool:
+        if self._asked is None:
+            return True
+        if flight.t < self._asked:
+            return False
+        on_its_way = self._undo_asked is not None and flight.t < self._undo_asked <= flight.t + flight.total_s
+        return felt or not (on_its_way or self._fault.heals_itself)
 
     def _settle(self) -> None:
         if self._asked is None or self.calm is None:

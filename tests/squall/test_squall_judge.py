@@ -89,7 +89,7 @@ def test_an_effect_is_never_earlier_than_its_cause() -> None:
     judge = calm_judge(DOWN)
     number = judge.set_out(0.999)
     judge.asked(1.002)
-    judge.back(number, seen(0.999, sick=True, fault=DOWN))
+    assert judge.back(number, seen(0.999, sick=True, fault=DOWN)) is None
     assert judge.effective_on == pytest.approx(1.004)
 
 
