@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports.render import metric_tables, run_tables
-from reports.render.facts import facts_of
+from reports.render.facts import facts_of_both
 from reports.render.figures import Figure, chart_rows, numbers_table, prepare, strips
 from reports.render.narrative import answers, story
 from reports.render.palette import css_variables
@@ -43,7 +43,8 @@ _ICON: Final = {
 def render(view: View) -> str:
     """Return the page."""
     sides = [side for side in (view.main, view.control) if side is not None]
-    drawn = prepare(view, [facts_of(side).broken for side in sides])
+    facts = facts_of_both(view)
+    drawn = prepare(view, [found.broken for found in facts if found is not None])
     with debug_mode(False):  # the chart library checks each mark against its schema, which takes longer than drawing
         heads, rows = strips(drawn), chart_rows(drawn)
     return (
@@ -53,8 +54,8 @@ def render(view: View) -> str:
             view=view,
             plan=view.main.history.header.plan,
             header=view.main.history.header,
-            story=story(view),
-            answers=answers(view),
+            story=story(*facts),
+            answers=answers(*facts),
             reasons=reasons(view),
             control_sentence=control_sentence(view.verdict),
             damage=view.main.history.damage,

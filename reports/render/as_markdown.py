@@ -2,6 +2,7 @@
 
 import re
 
+from reports.render.facts import facts_of_both
 from reports.render.narrative import story
 from reports.render.tables import Table
 from reports.render.verdict_tables import checks_table, control_sentence, reasons, validity_table
@@ -21,7 +22,7 @@ def render(view: View) -> str:
         parts.append("\n".join(f"- **{escape(reason)}**" for reason in found[:10]))
     if plan.about:
         parts.append(escape(plan.about))
-    parts += [escape(story(view)), escape(control_sentence(view.verdict)), _table(checks_table(view))]
+    parts += [escape(story(*facts_of_both(view))), escape(control_sentence(view.verdict)), _table(checks_table(view))]
     validity = validity_table(view)
     doubtful = any(row.result != "pass" for row in validity.rows)
     parts.append(_table(validity) if doubtful else _folded(f"Validity: all {len(validity.rows)} pass", validity))

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from reports.render.facts import facts_of_both
 from reports.render.narrative import story
 from reports.render.tables import Table
 from reports.render.verdict_tables import checks_table, control_sentence, reasons, validity_table
@@ -40,7 +41,7 @@ def _page(view: View) -> Group:
         first,
         *_reasons(view),
         Text(),
-        Text(printable(story(view))),
+        Text(printable(story(*facts_of_both(view)))),
         Text(printable(control_sentence(view.verdict)), "dim"),
     ]
     for table in (checks_table(view), validity_table(view)):

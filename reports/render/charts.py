@@ -97,7 +97,7 @@ class Canvas:
 
 def role(name: str) -> Any:
     """Return a constant colour for an encoding."""
-    return alt.value(SENTINEL[name])
+    return alt.ColorValue(SENTINEL[name])
 
 
 def _x(canvas: Canvas, field: str = "t", labelled: bool = True) -> alt.X:
@@ -123,7 +123,7 @@ def _shade(canvas: Canvas) -> list[Any]:
         return []
     frame = pd.DataFrame([{"start": w.start, "end": w.end} for w in canvas.windows])
     across = alt.X("start:Q", scale=_x_scale(canvas))
-    return [alt.Chart(frame).mark_rect(opacity=0.11).encode(x=across, x2="end:Q", color=role("fault"))]
+    return [alt.Chart(frame).mark_rect(opacity=0.11).encode(x=across, x2=alt.X2("end:Q"), color=role("fault"))]
 
 
 def _edges(canvas: Canvas) -> list[Any]:
@@ -178,9 +178,9 @@ def rate_chart(canvas: Canvas, rates: pd.DataFrame, top_rate: float, name: str) 
         .encode(
             x=_x(canvas),
             y=alt.Y("low:Q", scale=y_scale, axis=y_axis),
-            y2="high:Q",
+            y2=alt.Y2("high:Q"),
             color=alt.Color("colour:N", scale=None, legend=None),
-            detail="order:O",
+            detail=alt.Detail("order:O"),
         )
     )
     return _draw(canvas, 130, [*_shade(canvas), areas, *_edges(canvas)], name)
@@ -215,7 +215,9 @@ def latency_chart(canvas: Canvas, lines: LatencyLines, limits: Iterable[Limit], 
         "scale": alt.Scale(type="log", domain=list(domain), nice=False, clamp=True),
         "axis": _latency_axis(domain),
     }
-    base = alt.Chart(frame).encode(x=_x(canvas), color=alt.Color("colour:N", scale=None, legend=None), detail="name:N")
+    base = alt.Chart(frame).encode(
+        x=_x(canvas), color=alt.Color("colour:N", scale=None, legend=None), detail=alt.Detail("name:N")
+    )
     line: dict[str, Any] = {"strokeCap": "round", "strokeJoin": "round", "invalid": "break-paths-show-path-domains"}
     layers = [
         *_shade(canvas),
@@ -264,9 +266,9 @@ def _limit_layers(canvas: Canvas, limits: Iterable[Limit], colours: Mapping[str,
         "fontWeight": 600,
     }
     return [
-        base.mark_rule(strokeDash=[7, 3], strokeWidth=1.6).encode(x2="end:Q"),
-        base.mark_text(**text, stroke=SENTINEL["ground"], strokeWidth=3).encode(text="label:N"),
-        base.mark_text(**text).encode(text="label:N"),
+        base.mark_rule(strokeDash=[7, 3], strokeWidth=1.6).encode(x2=alt.X2("end:Q")),
+        base.mark_text(**text, stroke=SENTINEL["ground"], strokeWidth=3).encode(text=alt.Text("label:N")),
+        base.mark_text(**text).encode(text=alt.Text("label:N")),
     ]
 
 
@@ -286,7 +288,7 @@ def _end_labels(canvas: Canvas, frame: pd.DataFrame, domain: tuple[float, float]
     base = alt.Chart(ends).encode(
         x=alt.X("t:Q", scale=_x_scale(canvas)),
         y=alt.Y("at:Q", **y),
-        text="name:N",
+        text=alt.Text("name:N"),
         color=alt.Color("colour:N", scale=None, legend=None),
     )
     text: dict[str, Any] = {"align": "right", "baseline": "middle", "dx": -3, "fontWeight": 600}
@@ -300,7 +302,9 @@ def ratio_chart(canvas: Canvas, ratios: pd.DataFrame, hops: Sequence[str], top_r
     frame = frame.assign(colour=frame["hop"].map(colours))
     axis = alt.Axis(title=None, tickCount=3, domain=False, ticks=False, labelExpr="datum.label + '\\u00d7'")
     y = alt.Y("ratio:Q", scale=alt.Scale(domain=[0, top_ratio], nice=False), axis=axis)
-    base = alt.Chart(frame).encode(x=_x(canvas), y=y, color=alt.Color("colour:N", scale=None), detail="hop:N")
+    base = alt.Chart(frame).encode(
+        x=_x(canvas), y=y, color=alt.Color("colour:N", scale=None), detail=alt.Detail("hop:N")
+    )
     line = base.mark_line(strokeWidth=1.8, strokeCap="round", strokeJoin="round")
     dots = base.mark_point(size=7, filled=True, opacity=1)
     return _draw(canvas, 84, [*_shade(canvas), *_edges(canvas), line, dots], name)
@@ -311,9 +315,9 @@ def lane_chart(canvas: Canvas, lanes: Sequence[Lane], name: str) -> str:
     height = LANE_HEIGHT * len(lanes)
     spans = pd.DataFrame(_lane_rows(canvas, lanes))
     y = alt.Y("y:Q", scale=alt.Scale(domain=[height, 0], nice=False, zero=False), axis=None)
-    bars = alt.Chart(spans).encode(x=_x(canvas, "start"), x2="end:Q", y=y, y2="bottom:Q")
+    bars = alt.Chart(spans).encode(x=_x(canvas, "start"), x2=alt.X2("end:Q"), y=y, y2=alt.Y2("bottom:Q"))
     titles = pd.DataFrame([{"y": LANE_HEIGHT * row + 2, "label": lane.thing.label} for row, lane in enumerate(lanes)])
-    label = alt.Chart(titles).mark_text(align="left", baseline="top", x=2).encode(y=y, text="label:N")
+    label = alt.Chart(titles).mark_text(align="left", baseline="top", x=2).encode(y=y, text=alt.Text("label:N"))
     words = alt.Chart(spans[spans["word"] != ""]).encode(x=alt.X("middle:Q", scale=_x_scale(canvas)), y=y)
     layers = [
         *_shade(canvas),
@@ -321,7 +325,7 @@ def lane_chart(canvas: Canvas, lanes: Sequence[Lane], name: str) -> str:
         bars.mark_rect().encode(color=alt.Color("colour:N", scale=None, legend=None)),
         label,
         words.mark_text(baseline="top", dy=0, fontSize=9.5, fontWeight=600, color=SENTINEL["ground"]).encode(
-            text="word:N"
+            text=alt.Text("word:N")
         ),
     ]
     return _draw(canvas, height, layers, name)
@@ -362,7 +366,7 @@ def strip_chart(canvas: Canvas, name: str) -> str:
     named = alt.Chart(phases).mark_text(align="left", baseline="top", dx=3, color=SENTINEL["muted"])
     layers = [
         *_edges(replace(canvas, windows=())),
-        named.encode(x=_x(canvas, labelled=False), y=alt.Y("y:Q", scale=y_scale, axis=None), text="word:N"),
+        named.encode(x=_x(canvas, labelled=False), y=alt.Y("y:Q", scale=y_scale, axis=None), text=alt.Text("word:N")),
     ]
     if canvas.windows:
         layers += _fault_bars(canvas, y_scale)
@@ -383,7 +387,7 @@ def _fault_bars(canvas: Canvas, y_scale: alt.Scale) -> list[Any]:
     ]
     base = alt.Chart(pd.DataFrame(rows)).encode(x=alt.X("start:Q", scale=_x_scale(canvas)))
     bars = base.mark_rect(cornerRadius=2).encode(
-        x2="end:Q", y=alt.Y("y:Q", scale=y_scale, axis=None), y2="bottom:Q", color=role("fault")
+        x2=alt.X2("end:Q"), y=alt.Y("y:Q", scale=y_scale, axis=None), y2=alt.Y2("bottom:Q"), color=role("fault")
     )
     words = base.mark_text(align="left", baseline="top", dx=4, fontWeight=600, color=SENTINEL["ground"])
-    return [bars, words.encode(y=alt.Y("text_y:Q", scale=y_scale, axis=None), text="word:N")]
+    return [bars, words.encode(y=alt.Y("text_y:Q", scale=y_scale, axis=None), text=alt.Text("word:N"))]

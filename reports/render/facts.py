@@ -1,15 +1,15 @@
 """What a story needs to know: what was broken, who noticed, what acted, and how it came back."""
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
 
 from reports import phases
+from reports.availability import outcomes
 from reports.history import FaultWindow
 from reports.render.lanes import Thing
-from reports.render.view import Side
+from reports.render.view import Side, View
 from reports.statistics import percentile, supports
 
 DROP: Final = 0.005  # of availability: less than this nobody notices
@@ -83,6 +83,8 @@ class Reaction:
 class Facts:
     """The whole of one side's story, as numbers."""
 
+    variant: str
+    recorded: bool  # whether there was any load
     broken: tuple[Broken, ...]
     impacts: tuple[Impact, ...]
     reactions: tuple[Reaction, ...]
@@ -94,6 +96,11 @@ class Facts:
     loss: float | None  # seconds of full outage that the loss amounts to
 
 
+def facts_of_both(view: View) -> tuple[Facts, Facts | None]:
+    """Work out the facts of the run and of its control."""
+    return facts_of(view.main), None if view.control is None else facts_of(view.control)
+
+
 def facts_of(side: Side) -> Facts:
     """Work out one side's facts."""
     history, figures = side.history, side.verdict.metrics.get("recovery") or {}
@@ -101,6 +108,8 @@ def facts_of(side: Side) -> Facts:
     if hurt is None and (on := phases.effect_on(history)) is not None:
         hurt = phases.Span("fault", on, max(on, side.origin + side.recorded))
     return Facts(
+        variant=side.variant,
+        recorded=bool(history.phases),
         broken=tuple(_broken(side, number, fault) for number, fault in enumerate(history.faults, start=1)),
         impacts=_impacts(side, calm, hurt),
         reactions=_reactions(side, None if hurt is None else hurt.start - side.origin),
@@ -166,5 +175,5 @@ def _reactions(side: Side, on: float | None) -> tuple[Reaction, ...]:
 def _spared(side: Side, hurt: phases.Span | None) -> dict[str, int]:
     if hurt is None:
         return {}
-    outcomes = Counter(phases.within(side.history.requests, hurt)["outcome"].astype(str))
-    return {outcome: outcomes[outcome] for outcome in _PROTECTED if outcomes[outcome]}
+    found = outcomes(phases.within(side.history.requests, hurt))
+    return {outcome: found[outcome] for outcome in _PROTECTED if outcome in found}

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from reports.render.facts import DROP, Broken, Facts, Impact, Reaction, facts_of
-from reports.render.view import Side, View
+from reports.render.facts import DROP, Broken, Facts, Impact, Reaction
 from reports.render.words import count, listed, moment, plural, seconds, share
 
 _DID: Final = {
@@ -32,9 +31,8 @@ class Answer:
     control: str
 
 
-def answers(view: View) -> tuple[Answer, ...]:
+def answers(mine: Facts, control: Facts | None) -> tuple[Answer, ...]:
     """Answer what was broken, who noticed, what the protections did, and how it came back."""
-    mine, other = facts_of(view.main), None if view.control is None else facts_of(view.control)
     pieces = (
         ("What was broken", _broken_lines),
         ("Who noticed", _noticed_lines),
@@ -43,11 +41,9 @@ def answers(view: View) -> tuple[Answer, ...]:
     )
     found = []
     for question, lines_of in pieces:
-        lead, *lines = lines_of(view.main, mine)
-        control = (
-            "" if view.control is None or other is None else _in_control(lead, lines, lines_of(view.control, other))
-        )
-        found.append(Answer(question, lead, tuple(lines), control))
+        lead, *lines = lines_of(mine)
+        other = "" if control is None else _in_control(lead, lines, lines_of(control))
+        found.append(Answer(question, lead, tuple(lines), other))
     return tuple(found)
 
 
@@ -59,20 +55,19 @@ def _in_control(lead: str, lines: list[str], control: list[str]) -> str:
     return same + "; ".join(control[1:3] if same else control[:3])
 
 
-def story(view: View) -> str:
+def story(mine: Facts, control: Facts | None) -> str:
     """Return the run in four or five sentences."""
-    facts = facts_of(view.main)
-    if not view.main.history.phases:
+    if not mine.recorded:
         return "The run left no record of any load: there is no story to tell."
-    sentences = [_broken_sentence(facts)]
-    if _any_felt(facts):
-        sentences += [_reaction_sentence(facts), _effect_sentence(facts), _back_sentence(facts)]
-    if view.control is not None:
-        sentences.append(_control_sentence(view.control))
+    sentences = [_broken_sentence(mine)]
+    if _any_felt(mine):
+        sentences += [_reaction_sentence(mine), _effect_sentence(mine), _back_sentence(mine)]
+    if control is not None:
+        sentences.append(_control_sentence(control))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _broken_lines(_side: Side, facts: Facts) -> list[str]:
+def _broken_lines(facts: Facts) -> list[str]:
     if not facts.broken:
         return ["Nothing: this run had no faults."]
     lines = []
@@ -92,7 +87,7 @@ def _when(fault: Broken) -> str:
     return f"felt from {moment(fault.on)} to {moment(fault.off)} ({seconds(fault.off - fault.on)})"
 
 
-def _noticed_lines(_side: Side, facts: Facts) -> list[str]:
+def _noticed_lines(facts: Facts) -> list[str]:
     if not facts.impacts:
         return ["Nothing can be said: no requests before or during the fault." if facts.broken else "Nobody."]
     noticed = sorted((impact for impact in facts.impacts if impact.noticed), key=lambda impact: -impact.lost)
@@ -118,7 +113,7 @@ def _tail_text(impact: Impact) -> str:
     return f"{impact.during.tail_name} {seconds(impact.before.tail)} → {seconds(impact.during.tail)}"
 
 
-def _reaction_lines(_side: Side, facts: Facts) -> list[str]:
+def _reaction_lines(facts: Facts) -> list[str]:
     lines = [f"{_capital(_did(reaction))} {_after(reaction)}{_again(reaction)}" for reaction in _by_subject(facts)]
     spared = [_SPARED[outcome].format(plural(n, "request")) for outcome, n in facts.spared.items()]
     return [*lines, *spared] or ["Nothing: no breaker, limiter or retry budget acted."]
@@ -147,7 +142,7 @@ def _by_subject(facts: Facts) -> list[Reaction]:
     return list(joined.values())
 
 
-def _recovery_lines(_side: Side, facts: Facts) -> list[str]:
+def _recovery_lines(facts: Facts) -> list[str]:
     if not facts.broken:
         return ["There was nothing to come back from."]
     if not _any_felt(facts):
@@ -234,13 +229,11 @@ def _back_sentence(facts: Facts) -> str:
     return f"{_capital(_recovery_text(facts))}." if facts.broken else ""
 
 
-def _control_sentence(control: Side) -> str:
-    effect = _effect_sentence(facts_of(control))
-    return (
-        f"In the control, without these protections (variant {control.variant}): {effect[0].lower()}{effect[1:]}"
-        if effect
-        else ""
-    )
+def _control_sentence(control: Facts) -> str:
+    effect = _effect_sentence(control)
+    if not effect:
+        return ""
+    return f"In the control, without these protections (variant {control.variant}): {effect[0].lower()}{effect[1:]}"
 
 
 def _capital(text: str) -> str:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from reports.fake import write_run
 from reports.render import bins, narrative, words
 from reports.render.charts import Canvas
-from reports.render.facts import facts_of
+from reports.render.facts import facts_of, facts_of_both
 from reports.render.lanes import lanes_of
 from reports.render.palette import SENTINEL, TONES, css_variables, series_role, themed
 from reports.render.tables import Column, Row, Table, worst_first
-from reports.render.view import Side, View, open_view
+from reports.render.view import Side, open_view
 from reports.verdict import Verdict
 
 EMPTY = Verdict("unknown", (), (), None)
@@ -252,7 +252,7 @@ def test_facts_follow_the_truth(view):
 
 def test_story_tells_all_five(view):
     """The story says what was broken, what acted, who noticed, how it came back, and what the control did."""
-    text = narrative.story(view)
+    text = narrative.story(*facts_of_both(view))
     for part in ("latency 900 ms", "breaker of orders->payments opened 800 ms later", "browse did not notice"):
         assert part in text
     assert "ack to normal" in text
@@ -261,10 +261,6 @@ def test_story_tells_all_five(view):
 
 def test_story_of_nothing(view):
     """Without faults the story says so, and claims no recovery."""
-    calm = Side(_without(view.main.history, faults=()), EMPTY)
-    assert narrative.story(View(calm, None)) == "Nothing was broken in this run."
-    assert "Nothing: this run had no faults." in {answer.lead for answer in narrative.answers(View(calm, None))}
-
-
-def _without(history, **changes):
-    return replace(history, **changes)
+    calm = facts_of(Side(replace(view.main.history, faults=()), EMPTY))
+    assert narrative.story(calm, None) == "Nothing was broken in this run."
+    assert "Nothing: this run had no faults." in {answer.lead for answer in narrative.answers(calm, None)}
