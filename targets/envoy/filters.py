@@ -165,7 +165,7 @@ def retry_policy(retry: EnvoyRetry) -> Document:
         "num_retries": retry.retries,
         "retry_back_off": {"base_interval": milliseconds(retry.base_ms), "max_interval": milliseconds(retry.max_ms)},
         "retry_host_predicate": [{"name": "previous_hosts", "typed_config": of_type(previous)}],
-        "host_selection_retry_max_attempts": 3,
+        "host_selection_retry_max_attempts": 10,  # least-request draws: three draws hit a dead one of two too often
     }
     per_try = retry.per_try_timeout_ms
     return policy if per_try is None else policy | {"per_try_timeout": milliseconds(per_try)}

@@ -28,6 +28,7 @@ class Broker:
         self._address = address
         self._kit = kit
         self._client: Any = None
+        self._closing = False
 
     async def open(self) -> None:
         """Connect, however long that takes, and make the stream."""
@@ -42,6 +43,7 @@ class Broker:
 
     async def close(self) -> None:
         """Close the connection."""
+        self._closing = True
         if self._client is not None:
             await self._client.close()
 
@@ -102,7 +104,7 @@ class Broker:
 
     def _say(self, event: str) -> Any:
         async def say(error: Exception | None = None) -> None:
-            kind = type(error).__name__ if error else ""
-            self._kit.log.trouble(event, edge=self._edge, error=kind)
+            if not self._closing:
+                self._kit.log.trouble(event, edge=self._edge, error=type(error).__name__ if error else "")
 
         return say

@@ -81,7 +81,8 @@ class JsonLog:
                 self.write(event, level, **fields)
             return
         self._troubles[key] = (now, 1)
-        self.write(event, level, **fields, suppressed=max(0, count - TROUBLE_BURST))
+        suppressed = {"suppressed": count - TROUBLE_BURST} if count > TROUBLE_BURST else {}
+        self.write(event, level, **fields, **suppressed)
 
     def _flush_soon(self) -> None:
         try:

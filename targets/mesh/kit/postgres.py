@@ -67,7 +67,7 @@ class Postgres:
             ssl=False,
             min_size=0,
             max_size=self._size,
-            timeout=CONNECT_S,
+            timeout=max(CONNECT_S, self._timeout_s),
             max_inactive_connection_lifetime=0,
             connection_class=_Plain,
             server_settings={"application_name": self._node, "jit": "off"},
