@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,7 +10,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
-import httpx
 import pytest
 import scipy.stats
 
@@ -20,49 +18,35 @@ from scenarios.plan import FaultStep
 from squall.canaries import Watch
 from squall.clock import RunClock
 from squall.marks import MARK
-from targets.base import Address, Bench, ProbePoint, Target, TargetError, Toxic
+from targets.base import Address, Bench, ProbePoint, Target, Toxic
 from targets.fake import FakeJournal, FakeTarget
+from targets.local import ports
 from targets.local.target import LocalMesh
+from targets.toxiproxy import server
+from targets.toxiproxy.client import ToxiproxyClient
 
 pytestmark = pytest.mark.e2e
-SERVER = Path.home() / ".cache/squall/toxiproxy/2.12.0/toxiproxy-server"
+SERVER = server.find()
 LINKS = ("front->back-1", "front->back-2")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+needs_toxiproxy = pytest.mark.skipif(SERVER is None, reason="no Toxiproxy server here; `squall doctor --fix` builds it")
 
 
 class ProxiedTarget(FakeTarget):
     """The fake target with its links on a real Toxiproxy server."""
 
-    api: httpx.AsyncClient
-
-    async def _ask(self, method: str, path: str, body: object = None) -> None:
-        answer = await self.api.request(method, path, json=body)
-        if answer.status_code >= 300:
-            raise TargetError(f"{method} {path}: {answer.status_code} {answer.text}")
+    client: ToxiproxyClient
 
     async def add_toxic(self, link: str, toxic: Toxic) -> None:
         """Add it on the server."""
-        body = {
-            "name": toxic.name,
-            "type": toxic.type,
-            "stream": toxic.stream,
-            "toxicity": toxic.toxicity,
-            "attributes": dict(toxic.attributes),
-        }
-        await self._ask("POST", f"/proxies/{link[-6:]}/toxics", body)
+        await self.client.add_toxic(link, toxic)
 
     async def remove_toxic(self, link: str, name: str) -> None:
         """Remove it from the server."""
-        await self._ask("DELETE", f"/proxies/{link[-6:]}/toxics/{name}")
+        await self.client.remove_toxic(link, name)
 
     async def set_link_enabled(self, link: str, enabled: bool) -> None:
         """Enable or disable the proxy."""
-        await self._ask("POST", f"/proxies/{link[-6:]}", {"enabled": enabled})
+        await self.client.set_enabled(link, enabled)
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,38 +68,32 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 @contextmanager
-def toxiproxy(port: int) -> Iterator[None]:
-    with subprocess.Popen([SERVER, "-host", "127.0.0.1", "-port", str(port)], stdout=-3, stderr=-3) as server:
+def toxiproxy(api: Address) -> Iterator[ToxiproxyClient]:
+    command, client = server.arguments(SERVER.path, api), ToxiproxyClient(api)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            yield
+            yield client
         finally:
-            server.kill()
+            client.close()
+            process.kill()
 
 
 @asynccontextmanager
 async def proxied() -> AsyncIterator[ProxiedTarget]:
     """Bring up the tiny server behind two real proxies."""
-    port = free_port()
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    upstream = "{}:{}".format(*server.sockets[0].getsockname())
-    with toxiproxy(port):
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as api:
-            target = ProxiedTarget()
-            target.api = api
-            for _ in range(200):
-                try:
-                    await api.get("/version")
-                    break
-                except httpx.TransportError:
-                    await anyio.sleep(0.02)
-            for link in LINKS:
-                listen = f"127.0.0.1:{free_port()}"
-                await target._ask("POST", "/proxies", {"name": link[-6:], "listen": listen, "upstream": upstream})
-                point = ProbePoint(link, Address("127.0.0.1", int(listen.split(":")[1])), "http")
-                target.points = {**target.points, link: point}
+    with ports.claim() as block:
+        api, *listen = (Address("127.0.0.1", block.take()) for _ in range(3))
+        tiny = await asyncio.start_server(answer, "127.0.0.1", 0)
+        upstream = Address(*tiny.sockets[0].getsockname())
+        with toxiproxy(api) as client:
+            await client.wait_ready()
+            await client.populate({link: (address, upstream) for link, address in zip(LINKS, listen, strict=True)})
+            points = {link: ProbePoint(link, where, "http") for link, where in zip(LINKS, listen, strict=True)}
+            target = ProxiedTarget(points=points)
+            target.client = client
             yield target
-    server.close()
-    await server.wait_closed()
+        tiny.close()
+        await tiny.wait_closed()
 
 
 async def perform(target: Target, kind: str, lasts: float, **parameters: object) -> list[dict]:
@@ -170,7 +148,7 @@ def share_felt(events: list[dict]) -> tuple[int, int]:
     return sum(one["felt"] for one in told), len(told)
 
 
-@pytest.mark.skipif(not SERVER.exists(), reason="no Toxiproxy server in the user's cache; `squall doctor` builds it")
+@needs_toxiproxy
 @pytest.mark.parametrize(("kind", "parameters"), CASES)
 def test_a_network_fault_is_felt_at_once_and_gone_after_its_undo(kind: str, parameters: dict) -> None:
     """Canaries on both links feel each fault within 0.5 s, in the share asked for, and calm 0.5 s after its undo."""
@@ -191,7 +169,7 @@ def test_a_network_fault_is_felt_at_once_and_gone_after_its_undo(kind: str, para
     assert scipy.stats.binomtest(hit, told, expected).pvalue > 1e-4 or (expected == 1 and hit == told)
 
 
-@pytest.mark.skipif(not SERVER.exists(), reason="no Toxiproxy server in the user's cache; `squall doctor` builds it")
+@needs_toxiproxy
 def test_a_noop_is_told_apart_from_a_fault() -> None:
     """Where nothing was broken no canary feels anything, and the step counts as felt and healed."""
 
@@ -279,6 +257,7 @@ def verdict(target: Target, kind: str, parameters: dict, events: list[dict]) -> 
     return ""
 
 
+@needs_toxiproxy
 @pytest.mark.timeout(120)
 def test_every_fault_on_the_mesh_is_felt_at_its_links_and_heals() -> None:
     """On the real servers, stores and Envoys included, each kind of fault takes effect and is gone within a second."""
