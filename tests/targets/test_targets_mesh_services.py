@@ -406,6 +406,22 @@ def test_media_answers_as_the_client_can_read(kit_of: Callable[..., Kit]) -> Non
     play(media.build(kit_of("media")), story)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "expected"),
+    [
+        ("", False),
+        ("gzip, br", False),
+        ("zstd", True),
+        ("gzip, ZSTD;q=0.5", True),
+        ("zstd; q=0", False),
+        ("zstd;q=0.0", False),
+    ],
+)
+def test_accept_encoding_is_obeyed(accepted: str, expected: bool) -> None:
+    """Zstd is sent only to who takes it."""
+    assert media.accepts_zstd(accepted) is expected
+
+
 def test_media_says_when_the_disk_fails(kit_of: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is an answer, and no half document."""
     kit = kit_of("media")

@@ -75,5 +75,9 @@ def test_timeouts_of_full_nest() -> None:
     assert envoy.orders.retry is not None
     assert envoy.payments.timeout_ms / 1000 < times.payments_s < 0.4
     assert envoy.orders.retry.per_try_timeout_ms is not None
-    assert times.payments_s + times.database_s < envoy.orders.retry.per_try_timeout_ms / 1000
+    assert times.payments_s + 2 * times.database_s < envoy.orders.retry.per_try_timeout_ms / 1000
     assert envoy.orders.retry.per_try_timeout_ms * 2 <= envoy.orders.timeout_ms
+    assert envoy.catalog.retry is not None
+    assert envoy.catalog.retry.per_try_timeout_ms is not None
+    assert times.database_s + 2 * times.cache_s < envoy.catalog.retry.per_try_timeout_ms / 1000
+    assert envoy.catalog.retry.per_try_timeout_ms * 2 <= envoy.catalog.timeout_ms < 1000

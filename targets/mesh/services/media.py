@@ -35,7 +35,7 @@ class Media:
     async def get(self, request: web.Request) -> web.Response:
         """Fetch a document by its name."""
         name = _name(request)
-        plain = "zstd" not in request.headers.get("accept-encoding", "")
+        plain = not accepts_zstd(request.headers.get("accept-encoding", ""))
         try:
             found = await asyncio.to_thread(self._shelf.get, name, plain=plain)
         except OSError as error:
@@ -51,6 +51,13 @@ class Media:
     def _disk_failed(self, error: OSError) -> DependencyFailed:
         self._kit.log.trouble("disk", "error", error=type(error).__name__, detail=error.strerror)
         return DependencyFailed(f"the disk failed: {error.strerror}")
+
+
+def accepts_zstd(accepted: str) -> bool:
+    """Tell whether an Accept-Encoding header allows zstd; `zstd;q=0` forbids it."""
+    codings = dict(part.replace(" ", "").lower().partition(";")[::2] for part in accepted.split(","))
+    quality = codings.get("zstd", "q=0").removeprefix("q=") or "1"
+    return quality.strip("0.") != ""
 
 
 def _name(request: web.Request) -> str:

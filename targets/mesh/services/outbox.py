@@ -1,4 +1,4 @@
-"""The outbox relay of orders: publishes what the orders' transactions left, at least once, in order.
+"""The outbox relay of orders: publishes what the orders' transactions left, at least once.
 
 The broker drops what it has seen (`Nats-Msg-Id` is the order's id), so that a row published twice is one message.
 """
