@@ -55,7 +55,8 @@ async def bring_up(site: Site, toxiproxy: Path) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(site.forks.start(site.supervisor), name=NURSERY)
         linked = group.create_task(site.links.start(toxiproxy))
-        stores = [group.create_task(part(site, linked)) for part in (_databases, _caches, _broker)]
+        stores = [group.create_task(part(site, linked)) for part in (databases, caches)]
+        stores.append(group.create_task(launch(nats_program(site))))
         site.media.mkdir()
         stores.append(group.create_task(asyncio.to_thread(seed_media, site.media)))
         for envoy in ENVOYS:
@@ -115,15 +116,16 @@ def envoy_program(site: Site, name: str) -> Program:
     return Program(command, ready.http(layout.control[name], "/ready"))
 
 
-async def _databases(site: Site, linked: asyncio.Task[None]) -> None:
+async def databases(site: Site, linked: Awaitable[None]) -> None:
+    """Make, fill and start both PostgreSQL nodes; `linked` is awaited before what goes through a link."""
     layout, supervisor = site.layout, site.supervisor
-    databases = postgres.Postgres(site.bench.workspace)
-    await databases.create(supervisor, "postgres-primary", "postgres-replica")
+    pair = postgres.Postgres(site.bench.workspace)
+    await pair.create(supervisor, "postgres-primary", "postgres-replica")
     await linked
     follow = layout.links["postgres-replica->postgres-primary"]
     async with asyncio.TaskGroup() as group:
-        group.create_task(supervisor.launch(databases.program("postgres-primary", layout.nodes["postgres-primary"])))
-        replica = databases.program("postgres-replica", layout.nodes["postgres-replica"], follow)
+        group.create_task(supervisor.launch(pair.program("postgres-primary", layout.nodes["postgres-primary"])))
+        replica = pair.program("postgres-replica", layout.nodes["postgres-replica"], follow)
         group.create_task(supervisor.launch(replica))
     await postgres.fill(layout.nodes["postgres-primary"], SCHEMA.read_text())
     await _until(
@@ -132,7 +134,8 @@ async def _databases(site: Site, linked: asyncio.Task[None]) -> None:
     )
 
 
-async def _caches(site: Site, linked: asyncio.Task[None]) -> None:
+async def caches(site: Site, linked: Awaitable[None]) -> None:
+    """Start both Valkey nodes; returns when the replica follows."""
     layout, workspace = site.layout, site.bench.workspace
     primary = valkey.program("valkey-primary", layout.nodes["valkey-primary"], workspace)
     await site.supervisor.launch(primary)
@@ -142,10 +145,10 @@ async def _caches(site: Site, linked: asyncio.Task[None]) -> None:
     await _until(ready.following(address), "the Valkey replica did not follow its primary")
 
 
-async def _broker(site: Site, _linked: asyncio.Task[None]) -> None:
+def nats_program(site: Site) -> Program:
+    """Return how NATS is started."""
     layout = site.layout
-    program = nats.program("nats", layout.nodes["nats"], layout.control["nats"], site.bench.workspace)
-    await site.supervisor.launch(program)
+    return nats.program("nats", layout.nodes["nats"], layout.control["nats"], site.bench.workspace)
 
 
 async def _until(condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:

@@ -46,7 +46,7 @@ class Forks:
     async def start(self, supervisor: Supervisor) -> None:
         """Start the nursery; returns when it has imported the services."""
         argv = (sys.executable, "-m", "targets.local.nursery")
-        command = Command(NURSERY, argv, self._workspace / f"{NURSERY}.log", self._workspace)
+        command = Command(NURSERY, argv, self._workspace / f"{NURSERY}.log", self._workspace, niceness=0)
         await supervisor.launch(Program(command, self._is_ready, spawn=self._spawn_nursery))
 
     async def close(self) -> None:

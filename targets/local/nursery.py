@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+from targets.local.processes import NICENESS
 from targets.mesh import serve
 from targets.mesh.topology import SERVICES
 
@@ -31,6 +32,7 @@ def main() -> None:
     for service in SERVICES:
         importlib.import_module(f"targets.mesh.services.{service}")
     importlib.import_module("targets.mesh.kit.process")
+    os.nice(NICENESS)  # its children's; bring-up itself need not wait
     gc.collect()
     gc.freeze()  # the children share these pages for good
     nursery = _Nursery(control, waker, woken)

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import stat
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from targets.local.processes import Command
 from targets.local.supervisor import Program, Supervisor
 
 NAME: Final = "squall"  # of the database and of its user
+_OTHER: Final = "template1"  # a database that is there from the beginning
 _NOBODY: Final = 65534
 
 _SETTINGS = {
@@ -35,6 +37,8 @@ _SETTINGS = {
     "full_page_writes": "off",
     "checkpoint_timeout": "30min",
     "max_wal_size": "512MB",
+    "wal_init_zero": "off",
+    "wal_recycle": "off",
     "wal_keep_size": "128MB",  # a replica that was away finds its WAL
     "wal_retrieve_retry_interval": "100ms",
     "wal_receiver_timeout": "5s",
@@ -88,9 +92,9 @@ class Postgres:
         settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
         fixed = ("-U", NAME, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
         initdb = (str(self._bin / "initdb"), "-D", str(self.data(primary)), *fixed, "--no-instructions", *settings)
-        await supervisor.once(self._command("initdb", initdb))
+        await supervisor.once(replace(self._command("initdb", initdb), niceness=0))
         copy = ("cp", "-a", str(self.data(primary)), str(self.data(replica)))
-        await supervisor.once(self._command("copy", copy))
+        await supervisor.once(replace(self._command("copy", copy), niceness=0))
         (self.data(replica) / "standby.signal").touch()
 
     def data(self, node: str) -> Path:
@@ -137,7 +141,7 @@ class Postgres:
         return folder
 
 
-async def is_ready(address: Address, database: str = "postgres") -> bool:
+async def is_ready(address: Address, database: str = _OTHER) -> bool:
     """Tell whether a database takes connections and answers."""
     try:
         connection = await connect(address, database)
@@ -163,7 +167,7 @@ async def fill(primary: Address, schema: str) -> None:
         When the server refuses.
     """
     try:
-        await _execute(primary, "postgres", f"create database {NAME}")
+        await _execute(primary, _OTHER, f"alter database postgres rename to {NAME}")  # a new one is megabytes of WAL
         await _execute(primary, NAME, schema)
     except asyncpg.PostgresError as error:
         raise TargetError(f"the mesh's database could not be made: {error}") from error
@@ -176,7 +180,7 @@ async def has_replayed(replica: Address, primary: Address) -> bool:
         written = await source.fetchval("select pg_current_wal_lsn()::text")
     finally:
         await source.close()
-    copy = await connect(replica, "postgres")
+    copy = await connect(replica, _OTHER)
     try:
         return bool(await copy.fetchval("select pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written))
     finally:

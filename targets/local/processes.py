@@ -24,13 +24,14 @@ _HALTED: Final = frozenset("TtZX")  # stopped, traced, ended
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to execute: arguments, log file for both outputs, and the user to become (None: stay)."""
+    """What to execute: arguments, log file for both outputs, the user to become (None: stay), its priority."""
 
     node: str
     argv: tuple[str, ...]
     log: Path
     cwd: Path
     user: int | None = None
+    niceness: int = NICENESS
 
 
 class Process(Protocol):
@@ -61,8 +62,8 @@ class OwnProcess:
 
 
 def spawn(command: Command, environment: Mapping[str, str], stdin: int = subprocess.DEVNULL) -> OwnProcess:
-    """Start a command in a session of its own, at a lower priority than the harness."""
-    nice = (shutil.which("nice") or "nice", "-n", str(NICENESS))
+    """Start a command in a session of its own, marked by its environment."""
+    nice = (shutil.which("nice") or "nice", "-n", str(command.niceness))
     other = {} if command.user is None else {"user": command.user, "group": command.user, "extra_groups": []}
     with command.log.open("ab") as log:
         popen = subprocess.Popen(  # type: ignore[call-overload]  # the identity's keywords are optional

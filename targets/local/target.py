@@ -68,7 +68,7 @@ class LocalMesh:
             When a part does not come up; the hint has the end of its log.
         """
         with ports.claim() as block:
-            site = _site(bench, variant, block.take)
+            site = site_for(bench, variant, block.take)
             try:
                 await _plainly(bringup.bring_up(site, self._toxiproxy or server_path()))
                 yield LocalTarget(site)
@@ -191,7 +191,8 @@ class LocalTarget:
         await runtime.set_fault(self._layout.control[via], edge, fault)
 
 
-def _site(bench: Bench, variant: str, take: Callable[[], int]) -> Site:
+def site_for(bench: Bench, variant: str, take: Callable[[], int]) -> Site:
+    """Return the parts of one mesh, none of them started; `take` gives ports."""
     layout, supervisor = lay_out(MESH, take), Supervisor(bench)
     return Site(
         bench=bench,

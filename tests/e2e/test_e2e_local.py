@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -286,6 +287,23 @@ def test_toxics_and_http_faults_reach_the_traffic(folder):
     asyncio.run(story())
 
 
+def test_a_wedged_toxiproxy_is_replaced(folder):
+    """A Toxiproxy server that does not answer any more is killed, populated again, and the run's history says so."""
+
+    async def story():
+        async with mesh(folder / "w") as target:
+            wedged = pid_of(target, "toxiproxy")
+            os.kill(wedged, signal.SIGSTOP)
+            await target.add_toxic("traffic->edge", Toxic("slow", "latency", "downstream", 1.0, {"latency": 200}))
+            assert pid_of(target, "toxiproxy") != wedged
+            assert [event for event in target.events if event["kind"] == "error" and event["where"] == "toxiproxy"]
+            begin = time.monotonic()
+            await eventually(lambda: answers_200(target))
+            assert time.monotonic() - begin >= 0.2
+
+    asyncio.run(story())
+
+
 def test_probe_points_answer_for_every_link(folder):
     """Each HTTP link's probe point answers 200 through its own proxy."""
 
@@ -307,8 +325,7 @@ def test_a_dead_node_is_told_and_stays_dead(folder):
 
     async def story():
         async with mesh(folder / "w") as target:
-            pid = next(process.pid for process in target.processes() if process.node == "orders-1")
-            os.kill(pid, 11)
+            os.kill(pid_of(target, "orders-1"), signal.SIGSEGV)
             await eventually(lambda: said_exited(target))
             assert "orders-1" not in {process.node for process in target.processes()}
             await target.start("orders-1")
@@ -363,9 +380,12 @@ def test_a_database_out_of_reach_is_copied(folder, monkeypatch):
     asyncio.run(story())
 
 
+def pid_of(target, node):
+    return next(process.pid for process in target.processes() if process.node == node)
+
+
 def executable_of(target, node):
-    pid = next(process.pid for process in target.processes() if process.node == node)
-    return Path(f"/proc/{pid}/exe").readlink()
+    return Path(f"/proc/{pid_of(target, node)}/exe").readlink()
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="the other tests run as an ordinary user then")
