@@ -63,12 +63,16 @@ class Fault(BaseModel):
     kind: ClassVar[str]
     level: ClassVar[Level]
     needs: ClassVar[str]  # name of the capability protocol in targets.base; "" for none
-    heals_itself: ClassVar[bool] = False  # the fault may be over before its undo is asked for
 
     @property
     def where(self) -> str:
         """The edge, link or node that it hurts, as written in the scenario."""
         raise NotImplementedError
+
+    @property
+    def heals_itself(self) -> bool:
+        """Whether the fault may be over before its undo is asked for."""
+        return False
 
     @property
     def probe(self) -> ProbeKind:

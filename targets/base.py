@@ -173,7 +173,7 @@ class Killable(Protocol):
         """Send SIGTERM, wait `grace` seconds, then SIGKILL."""
 
     async def start(self, node: str) -> None:
-        """Start a node that is not running, and return when it answers its health check."""
+        """Start a node unless it runs, and return when it answers its health check."""
 
 
 @runtime_checkable

@@ -240,7 +240,7 @@ MESH_STEPS: list[list[tuple[str, dict]]] = [
     [
         ("restart", {"node": "orders-1", "grace": "2s"}),
         ("restart", {"node": "nats", "grace": "2s"}),
-        ("crash", {"node": "notifier-1"}),
+        ("crash", {"node": "notifier-1", "restart_after": "300ms"}),
     ],
 ]
 

@@ -234,6 +234,34 @@ def test_a_deed_under_way_is_finished_before_a_cancellation_takes_it_back() -> N
     assert journal.still_open() == []
 
 
+def test_a_crashed_node_can_come_back_before_the_fault_ends() -> None:
+    """It is started once the time has passed, and the body goes on."""
+    target, journal = stage()
+
+    async def play() -> None:
+        async with make("crash", restart_after="10ms").apply(target, journal):
+            await anyio.sleep(0.05)
+            assert verbs(target) == ["open", "kill", "start"]
+
+    anyio.run(play)
+    assert journal.still_open() == []
+
+
+def test_a_crashed_node_that_does_not_come_back_ends_the_fault_with_its_error() -> None:
+    """The failed start is reported, and tried again as the undo."""
+    target, journal = stage()
+    target.fails.add("start")
+
+    async def play() -> None:
+        async with make("crash", restart_after="0s").apply(target, journal):
+            await anyio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup):
+        anyio.run(play)
+    assert verbs(target) == ["open", "kill", "start", "start"]
+    assert len(journal.still_open()) == 1
+
+
 def test_a_restart_leaves_nothing_to_undo() -> None:
     """The node is up again when the body begins."""
     target, journal = stage()

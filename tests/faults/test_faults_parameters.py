@@ -89,6 +89,16 @@ def test_the_server_is_told_in_its_own_units(kind: str, parameters: dict, attrib
     assert attributes == dict(load()[kind](edge="front->back", **parameters).attributes())
 
 
+def test_a_node_fault_says_itself_in_words() -> None:
+    """Grace and return are part of the words."""
+    faults = load()
+    assert faults["crash"](node="back-1").text() == "crash of back-1"
+    assert faults["crash"](node="back-1", restart_after="2s").text() == "crash of back-1, started again after 2 s"
+    assert faults["stop"](node="back-1").text() == "stop of back-1, 5 s grace"
+    assert faults["restart"](node="back-1", grace="500ms").text() == "restart of back-1, 500 ms grace"
+    assert faults["pause"](node="back-1").text() == "pause of back-1"
+
+
 def test_a_fault_is_felt_where_it_hurts() -> None:
     """An edge's links, one link, the links into a node, the edge itself in Envoy, and a node that nobody calls."""
     faults = load()
