@@ -10,7 +10,7 @@ from typing import Final
 
 from targets.base import Bench, TargetError
 from targets.envoy.bootstrap import Addresses, for_mesh, write
-from targets.local import nats, postgres, ready, shared_memory, valkey
+from targets.local import nats, postgres, ready, shared_memory, template, valkey
 from targets.local.forks import NURSERY, Forks
 from targets.local.layout import Layout
 from targets.local.links import Links
@@ -119,15 +119,16 @@ def envoy_program(site: Site, name: str) -> Program:
 async def databases(site: Site, linked: Awaitable[None]) -> None:
     """Make, fill and start both PostgreSQL nodes; `linked` is awaited before what goes through a link."""
     layout, supervisor = site.layout, site.supervisor
+    primary, replica = "postgres-primary", "postgres-replica"
     pair = postgres.Postgres(site.bench.workspace)
-    await pair.create(supervisor, "postgres-primary", "postgres-replica")
+    pair.prepare()
+    filled = await template.ensure(pair, supervisor, layout.nodes[primary], SCHEMA.read_text())
+    await asyncio.gather(pair.copy(supervisor, filled, primary), pair.copy(supervisor, filled, replica, standby=True))
     await linked
-    follow = layout.links["postgres-replica->postgres-primary"]
     async with asyncio.TaskGroup() as group:
-        group.create_task(supervisor.launch(pair.program("postgres-primary", layout.nodes["postgres-primary"])))
-        replica = pair.program("postgres-replica", layout.nodes["postgres-replica"], follow)
-        group.create_task(supervisor.launch(replica))
-    await postgres.fill(layout.nodes["postgres-primary"], SCHEMA.read_text())
+        group.create_task(supervisor.launch(pair.program(primary, layout.nodes[primary])))
+        follow = layout.links["postgres-replica->postgres-primary"]
+        group.create_task(supervisor.launch(pair.program(replica, layout.nodes[replica], follow)))
     await _until(
         lambda: postgres.has_replayed(layout.nodes["postgres-replica"], layout.nodes["postgres-primary"]),
         "the PostgreSQL replica did not follow its primary",

@@ -22,10 +22,9 @@ from targets.local.processes import Command
 from targets.local.supervisor import Program, Supervisor
 
 NAME: Final = "squall"  # of the database and of its user
-_OTHER: Final = "template1"  # a database that is there from the beginning
 _NOBODY: Final = 65534
 
-_SETTINGS = {
+SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "60",
@@ -85,17 +84,31 @@ class Postgres:
         self._logs = workspace
         self._user = runs_as()
 
-    async def create(self, supervisor: Supervisor, primary: str, replica: str) -> None:
-        """Make both data folders, the replica's as a copy of the primary's."""
+    def prepare(self) -> None:
+        """Make the folder of the data folders, and have PostgreSQL where its user can execute it.
+
+        Raises
+        ------
+        TargetError
+            When that user cannot enter the workspace.
+        """
         self._prepare_home()
         self._bin = self._reachable_install() / "bin"
-        settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+
+    async def initdb(self, supervisor: Supervisor, node: str) -> None:
+        """Make an empty data folder."""
+        settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         fixed = ("-U", NAME, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
-        initdb = (str(self._bin / "initdb"), "-D", str(self.data(primary)), *fixed, "--no-instructions", *settings)
+        initdb = (str(self._bin / "initdb"), "-D", str(self.data(node)), *fixed, "--no-instructions", *settings)
         await supervisor.once(replace(self._command("initdb", initdb), niceness=0))
-        copy = ("cp", "-a", str(self.data(primary)), str(self.data(replica)))
-        await supervisor.once(replace(self._command("copy", copy), niceness=0))
-        (self.data(replica) / "standby.signal").touch()
+
+    async def copy(self, supervisor: Supervisor, template: Path, node: str, *, standby: bool = False) -> None:
+        """Make a data folder from a template; a standby waits for WAL from elsewhere."""
+        copy = ("cp", "-a", str(template), str(self.data(node)))
+        command = Command(f"copy-{node}", copy, self._logs / f"copy-{node}.log", self._home, niceness=0)
+        await supervisor.once(command)
+        if standby:
+            (self.data(node) / "standby.signal").touch()
 
     def data(self, node: str) -> Path:
         """Return the data folder of a node."""
@@ -141,11 +154,13 @@ class Postgres:
         return folder
 
 
-async def is_ready(address: Address, database: str = _OTHER) -> bool:
+async def is_ready(address: Address) -> bool:
     """Tell whether a database takes connections and answers."""
     try:
-        connection = await connect(address, database)
+        connection = await connect(address)
         await connection.close()
+    except asyncpg.InvalidCatalogNameError:  # a server that is not filled yet answers so
+        return True
     except (asyncpg.PostgresError, asyncpg.InterfaceError):
         return False
     return True
@@ -158,17 +173,21 @@ async def connect(address: Address, database: str = NAME) -> asyncpg.Connection:
     )
 
 
-async def fill(primary: Address, schema: str) -> None:
-    """Make the mesh's database with its tables and seed rows.
+async def fill(server: Address, schema: str) -> None:
+    """Make of a new server's databases the mesh's only one, with its tables and seed rows.
 
     Raises
     ------
     TargetError
         When the server refuses.
     """
+    others = ("template0", "template1")
     try:
-        await _execute(primary, _OTHER, f"alter database postgres rename to {NAME}")  # a new one is megabytes of WAL
-        await _execute(primary, NAME, schema)
+        await _execute(server, "template1", f"alter database postgres rename to {NAME}")
+        await _execute(server, NAME, schema)
+        await _execute(server, NAME, "update pg_database set datistemplate = false")
+        for other in others:
+            await _execute(server, NAME, f"drop database {other}")
     except asyncpg.PostgresError as error:
         raise TargetError(f"the mesh's database could not be made: {error}") from error
 
@@ -180,7 +199,7 @@ async def has_replayed(replica: Address, primary: Address) -> bool:
         written = await source.fetchval("select pg_current_wal_lsn()::text")
     finally:
         await source.close()
-    copy = await connect(replica, _OTHER)
+    copy = await connect(replica)
     try:
         return bool(await copy.fetchval("select pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written))
     finally:

@@ -21,7 +21,7 @@ from squall.marks import MARK, marked
 from targets.base import Bench, HttpFault, TargetError, Toxic
 from targets.fake import FakeJournal
 from targets.local import nats as nats_server
-from targets.local import postgres, ready, valkey
+from targets.local import postgres, ready, template, valkey
 from targets.local.target import LocalMesh
 from targets.toxiproxy import server
 
@@ -363,6 +363,27 @@ def test_an_interrupted_bring_up_leaves_nothing(folder):
 
     for after in (0.02, 0.3, 0.8):
         asyncio.run(story(after))
+
+
+def test_the_database_template_is_made_when_it_is_missing_or_damaged(folder, monkeypatch):
+    """Without a template, with a damaged one, and without a place to keep one, the mesh comes up the same."""
+    monkeypatch.setenv(server.VARIABLE, str(server.ensure(print).path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+
+    async def story(name):
+        async with mesh(folder / name) as target:
+            assert await status_of(target, "/orders/seed-1") == 200
+            return "postgres-template" in {event.get("node") for event in target.events}
+
+    assert asyncio.run(story("first"))
+    assert not asyncio.run(story("second"))
+    [control] = template.cache().glob("*/data/global/pg_control")
+    control.write_bytes(b"short")
+    assert asyncio.run(story("third"))
+    assert not asyncio.run(story("fourth"))
+    (folder / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "file"))
+    assert asyncio.run(story("fifth"))
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="an ordinary user executes the wheel's files in place")
