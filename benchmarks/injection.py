@@ -77,6 +77,7 @@ async def _report(target: Target, bench: Bench, clock: RunClock) -> None:
         columns += [[one.healed for one in samples], [one.undo for one in samples]]
         print(f"  {kind:12}{''.join(f'{_pair(column):>14}' for column in columns)}", flush=True)
     within = sum(one <= GOAL for one in over) / len(over)
+    print("  negative: the effect comes before the deed is over; stop and restart wait for the node to be gone")
     print(f"  effective at most {GOAL * 1e3:g} ms over the deed: {within:.1%} of {len(over)}")
 
 
