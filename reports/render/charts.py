@@ -86,6 +86,10 @@ class Canvas:
         """Pixels that a duration takes."""
         return seconds / self.axis.end * self.plot
 
+    def fits(self, text: str, seconds: float) -> bool:
+        """Tell whether a whole text fits into the pixels of a duration."""
+        return self.fit(text, seconds) == text
+
     def fit(self, text: str, seconds: float) -> str:
         """Cut a text to the pixels of a duration; empty when not even a short word would fit."""
         text = printable(text)
@@ -337,7 +341,7 @@ def _lane_rows(canvas: Canvas, lanes: Sequence[Lane]) -> list[dict[str, Any]]:
     for number, lane in enumerate(lanes):
         for span in lane.spans:
             low, high = (20, 21) if span.normal else shapes.get(span.state, (14, 25))
-            word = canvas.fit(lane.word(span), span.end - span.start) if high - low > 9 else ""
+            word = lane.word(span) if high - low > 9 and canvas.fits(lane.word(span), span.end - span.start) else ""
             rows.append(
                 {
                     "start": span.start,

@@ -13,8 +13,10 @@ from reports.render.view import Side, View
 from reports.statistics import percentile, supports
 
 DROP: Final = 0.005  # of availability: less than this nobody notices
-SLOWER: Final = 1.5  # times the baseline's tail: less than this nobody notices
-SLOWER_S: Final = 0.010  # seconds that it must be slower by, besides
+SLOWER: Final = 2.0  # times the baseline's tail: less than this nobody notices
+SLOWER_S: Final = 0.020  # seconds that it must be slower by, besides
+FEW: Final = 20  # requests: fewer tell nothing
+LEAST_S: Final = 5.0  # seconds after a fault's begin that are looked at, however short it was
 _PROTECTED: Final = ("breaker_open", "limited", "shed", "degraded")
 
 
@@ -65,9 +67,14 @@ class Impact:
         return self.during.tail > self.before.tail * SLOWER and self.during.tail > self.before.tail + SLOWER_S
 
     @property
+    def known(self) -> bool:
+        """True when there were enough requests to tell."""
+        return min(self.before.n, self.during.n) >= FEW
+
+    @property
     def noticed(self) -> bool:
         """True when its users could tell."""
-        return self.lost > DROP or self.slower
+        return self.known and (self.lost > DROP or self.slower)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,15 @@ class Reaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """What retries on one edge did while something was broken."""
+
+    edge: str
+    requests: int  # that were tried again
+    saved: int  # of these, that ended well
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The whole of one side's story, as numbers."""
 
@@ -88,6 +104,7 @@ class Facts:
     broken: tuple[Broken, ...]
     impacts: tuple[Impact, ...]
     reactions: tuple[Reaction, ...]
+    retried: tuple[Retried, ...]
     spared: dict[str, int]  # requests that a protection answered, by outcome, while something was broken
     fault_seconds: float | None
     ended: bool  # whether the last fault is known to have ended
@@ -111,8 +128,9 @@ def facts_of(side: Side) -> Facts:
         variant=side.variant,
         recorded=bool(history.phases),
         broken=tuple(_broken(side, number, fault) for number, fault in enumerate(history.faults, start=1)),
-        impacts=_impacts(side, calm, hurt),
+        impacts=_impacts(side, calm, _aftermath(hurt, figures.get("time_to_recover_s"))),
         reactions=_reactions(side, None if hurt is None else hurt.start - side.origin),
+        retried=_retried(side, hurt),
         spared=_spared(side, hurt),
         fault_seconds=None if hurt is None else hurt.seconds,
         ended=phases.effect_off(history) is not None,
@@ -134,6 +152,13 @@ def _broken(side: Side, number: int, fault: FaultWindow) -> Broken:
         felt=fault.felt is not None,
         healed=fault.healed is not None,
     )
+
+
+def _aftermath(hurt: phases.Span | None, recovered: float | None) -> phases.Span | None:
+    """Return the stretch in which a fault could be noticed: until all was back to normal, and some seconds at least."""
+    if hurt is None:
+        return None
+    return phases.Span("aftermath", hurt.start, max(hurt.end + (recovered or 0.0), hurt.start + LEAST_S))
 
 
 def _impacts(side: Side, calm: phases.Span | None, hurt: phases.Span | None) -> tuple[Impact, ...]:
@@ -170,6 +195,24 @@ def _reactions(side: Side, on: float | None) -> tuple[Reaction, ...]:
         if lane.thing.kind != "node" and moved:
             found.append(Reaction(lane.thing, moved[0].start - (on or 0.0), len(moved)))
     return tuple(found)
+
+
+def _retried(side: Side, hurt: phases.Span | None) -> tuple[Retried, ...]:
+    """Count the requests that an edge tried again, whoever witnessed it: a service's own call ends at its Envoy."""
+    if hurt is None:
+        return ()
+    history = side.history
+    through = {f"{edge.caller}->{edge.via}": edge.name for edge in history.header.plan.target_facts.edges if edge.via}
+    rows = phases.within(history.attempts, hurt, "t_in")
+    rows = rows[(rows["attempt_no"] > 1) & (rows["request"] >= 0)]
+    edges = rows["hop"].astype(str).map(lambda hop: through.get(hop, hop))
+    again = rows.assign(edge=edges).drop_duplicates(["edge", "request"])
+    ended_well = (history.requests["good"] | history.requests["degraded"]).to_numpy()
+    found = [
+        Retried(str(edge), len(places), int(ended_well[places.to_numpy()].sum()))
+        for edge, places in again.groupby("edge")["request"]
+    ]
+    return tuple(sorted(found, key=lambda retried: -retried.requests))
 
 
 def _spared(side: Side, hurt: phases.Span | None) -> dict[str, int]:

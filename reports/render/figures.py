@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from reports.expect import ExpectationError, parse
@@ -241,19 +242,27 @@ def _peaks(drawn: Sequence[Drawn], edge: str) -> str:
 
 
 def _interesting_edges(drawn: Sequence[Drawn]) -> list[str]:
-    """Return faulted edges first, then those whose ratio moved most; edges that nobody knows are second witnesses."""
+    """Return faulted edges first, then those that a fault moved most; hops that nobody knows are second witnesses."""
     facts = drawn[0].side.history.header.plan.target_facts
     known = {edge.name for edge in facts.edges}
-    frames = [one.ratios for one in drawn if not one.ratios.empty]
-    if not frames:
-        return []
-    spread = pd.concat(frames).groupby("hop")["ratio"].agg(lambda ratio: float(ratio.max() - ratio.min()))
-    hops = [hop for hop in spread.sort_values(ascending=False).index if not known or hop in known]
-    hurt = {
-        facts.edge_of(link) for fault in drawn[0].side.history.faults for link in (*fault.plan.links, fault.plan.where)
-    }
-    ordered = [hop for hop in hops if hop in hurt] + [hop for hop in hops if hop not in hurt and spread[hop] > MOVED]
+    moved = pd.concat([_moved(one) for one in drawn]).groupby(level=0).max().sort_values(ascending=False)
+    hops = [str(hop) for hop in moved.index if not known or hop in known]
+    faults = drawn[0].side.history.faults
+    hurt = {facts.edge_of(link) for fault in faults for link in (*fault.plan.links, fault.plan.where)}
+    ordered = [hop for hop in hops if hop in hurt] + [hop for hop in hops if hop not in hurt and moved[hop] > MOVED]
     return (ordered or hops[:1])[:MAX_EDGES]
+
+
+def _moved(one: Drawn) -> pd.Series:
+    """Return by how many attempts a request each edge differs between the faults and the time before them."""
+    times = one.ratios["t"].to_numpy(float)
+    during = np.zeros(len(times), dtype=bool)
+    for window in one.windows:
+        during |= (times >= window.start) & (times < window.end)
+    before = times < min((window.start for window in one.windows), default=one.axis.end)
+    ratios = one.ratios.assign(ratio=one.ratios["ratio"].astype(float))
+    calm, hurt = (ratios[mask].groupby("hop")["ratio"].mean() for mask in (before, during))
+    return hurt.sub(calm).abs().reindex(ratios["hop"].unique()).fillna(0.0)
 
 
 def _lane_row(drawn: Sequence[Drawn]) -> ChartRow | None:

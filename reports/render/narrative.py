@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from reports.render.facts import DROP, Broken, Facts, Impact, Reaction
+from reports.render.facts import DROP, Broken, Facts, Impact, Reaction, Retried
 from reports.render.words import count, listed, moment, plural, seconds, share
 
 _DID: Final = {
@@ -13,6 +13,7 @@ _DID: Final = {
     "limiter": "the limiter {} began to reject",
     "retry_budget": "the retry budget of {} ran out",
 }
+_NOTHING: Final = "No breaker, limiter, retry or retry budget acted."
 _SPARED: Final = {
     "breaker_open": "{} failed fast by a breaker",
     "limited": "{} turned away by a limiter",
@@ -90,19 +91,28 @@ def _when(fault: Broken) -> str:
 def _noticed_lines(facts: Facts) -> list[str]:
     if not facts.impacts:
         return ["Nothing can be said: no requests before or during the fault." if facts.broken else "Nobody."]
-    noticed = sorted((impact for impact in facts.impacts if impact.noticed), key=lambda impact: -impact.lost)
-    calm = [impact.operation for impact in facts.impacts if not impact.noticed]
-    lines = [_impact_text(impact) for impact in noticed[:4]] or ["Nobody: no operation lost answers or grew slow."]
+    noticed, calm, unknown = _noticed(facts)
+    none = "Nobody: no operation lost answers or grew slow." if calm else "Nothing can be said: too few requests."
+    lines = [_impact_text(impact) for impact in noticed[:4]] or [none]
     if len(noticed) > 4:
         lines.append(f"and {listed([impact.operation for impact in noticed[4:]])}")
-    return lines + ([f"{listed(calm)} did not notice"] if calm and noticed else [])
+    if calm and noticed:
+        lines.append(f"{listed(calm)} did not notice")
+    return lines + ([f"too few requests of {listed(unknown)} to tell"] if unknown and (noticed or calm) else [])
+
+
+def _noticed(facts: Facts) -> tuple[list[Impact], list[str], list[str]]:
+    """Return the operations that noticed, the worst first, and the names of those that did not or may have."""
+    noticed = sorted((impact for impact in facts.impacts if impact.noticed), key=lambda impact: -impact.lost)
+    calm = [impact.operation for impact in facts.impacts if impact.known and not impact.noticed]
+    return noticed, calm, [impact.operation for impact in facts.impacts if not impact.known]
 
 
 def _impact_text(impact: Impact) -> str:
     parts = []
     if impact.lost > 0 or not impact.slower:
         parts.append(f"{share(impact.during.availability)} answered well (before: {share(impact.before.availability)})")
-    if impact.slower or impact.lost > 0:
+    if impact.slower:
         parts.append(_tail_text(impact))
     return f"{impact.operation}: " + ", ".join(part for part in parts if part)
 
@@ -116,7 +126,13 @@ def _tail_text(impact: Impact) -> str:
 def _reaction_lines(facts: Facts) -> list[str]:
     lines = [f"{_capital(_did(reaction))} {_after(reaction)}{_again(reaction)}" for reaction in _by_subject(facts)]
     spared = [_SPARED[outcome].format(plural(n, "request")) for outcome, n in facts.spared.items()]
-    return [*lines, *spared] or ["Nothing: no breaker, limiter or retry budget acted."]
+    lines += [_retried_text(retried) for retried in facts.retried[:2]]
+    return [*lines, *spared] or [_NOTHING]
+
+
+def _retried_text(retried: Retried) -> str:
+    much = plural(retried.requests, "request")
+    return f"Retries on {retried.edge}: {much} tried again, {count(retried.saved)} of them ended well"
 
 
 def _did(reaction: Reaction) -> str:
@@ -161,8 +177,10 @@ def _any_felt(facts: Facts) -> bool:
 
 
 def _recovery_text(facts: Facts) -> str:
+    if facts.recovered is None and facts.not_recovered.startswith("not recovered"):
+        return facts.not_recovered.replace("not recovered", "not back to normal")
     if facts.recovered is None:
-        return f"recovery: {facts.not_recovered}"
+        return f"nothing can be said about recovery: {facts.not_recovered}"
     if facts.recovered < 0.5:
         return "back to normal as soon as the fault ended"
     return f"back to normal {seconds(facts.recovered)} after the fault ended"
@@ -192,20 +210,18 @@ def _reaction_sentence(facts: Facts) -> str:
     reactions = _by_subject(facts)
     if not facts.broken:
         return ""
+    retried = " ".join(f"{_retried_text(one)}." for one in facts.retried[:1])
     if not reactions:
-        return "No breaker, limiter or retry budget acted."
+        return retried or _NOTHING
     first, *rest = reactions
     also = f", then {listed([_did(reaction) for reaction in rest[:2]])}" if rest else ""
-    return f"{_capital(_did(first))} {seconds(max(0.0, first.first))} later{also}."
+    return f"{_capital(_did(first))} {seconds(max(0.0, first.first))} later{also}. {retried}".strip()
 
 
 def _effect_sentence(facts: Facts) -> str:
-    noticed = [impact for impact in facts.impacts if impact.noticed]
-    calm = [impact.operation for impact in facts.impacts if not impact.noticed]
-    if not facts.impacts:
-        return ""
+    noticed, calm, _ = _noticed(facts)
     if not noticed:
-        return "No operation lost answers or grew slow."
+        return "No operation lost answers or grew slow." if calm else "Too few requests to tell who noticed."
     quiet = f"; {listed(calm)} did not notice" if calm else ""
     return f"{_capital('; '.join(_impact_clause(impact) for impact in noticed[:3]))}{quiet}."
 
@@ -233,7 +249,8 @@ def _control_sentence(control: Facts) -> str:
     effect = _effect_sentence(control)
     if not effect:
         return ""
-    return f"In the control, without these protections (variant {control.variant}): {effect[0].lower()}{effect[1:]}"
+    without = ", without these protections" if control.variant == "none" else ""
+    return f"In the control{without} (variant {control.variant}): {effect[0].lower()}{effect[1:]}"
 
 
 def _capital(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.fake import write_run
+from reports.phases import Span
 from reports.render import bins, narrative, words
 from reports.render.charts import Canvas
-from reports.render.facts import facts_of, facts_of_both
+from reports.render.facts import Impact, Retried, Stretch, _retried, facts_of, facts_of_both
 from reports.render.lanes import lanes_of
 from reports.render.palette import SENTINEL, TONES, css_variables, series_role, themed
 from reports.render.tables import Column, Row, Table, worst_first
@@ -264,3 +266,51 @@ def test_story_of_nothing(view):
     calm = facts_of(Side(replace(view.main.history, faults=()), EMPTY))
     assert narrative.story(calm, None) == "Nothing was broken in this run."
     assert "Nothing: this run had no faults." in {answer.lead for answer in narrative.answers(calm, None)}
+
+
+def test_retries_are_told():
+    """Requests that were tried again count once, whichever witness saw it, and by the edge's own name."""
+    edge = SimpleNamespace(name="orders->payments", caller="orders", via="payments-lb")
+    rows = pd.DataFrame(
+        {
+            "hop": ["orders->payments-lb", "orders->payments", "orders->payments-lb", "orders->payments"],
+            "attempt_no": [2, 2, 2, 1],
+            "request": [0, 0, 1, 1],
+            "t_in": 1.0,
+        }
+    )
+    answers = pd.DataFrame({"good": [True, False], "degraded": False})
+    facts = SimpleNamespace(edges=[edge])
+    header = SimpleNamespace(plan=SimpleNamespace(target_facts=facts))
+    side = SimpleNamespace(history=SimpleNamespace(header=header, attempts=rows, requests=answers))
+    assert _retried(side, Span("fault", 0.0, 2.0)) == (Retried("orders->payments", 2, 1),)
+
+
+def stretch(n, availability, tail):
+    """Build how one operation did."""
+    return Stretch(n, availability, "p95", tail)
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "noticed"),
+    [
+        (stretch(100, 1.0, 0.05), stretch(100, 0.9, 0.05), True),
+        (stretch(100, 1.0, 0.05), stretch(100, 0.999, 0.05), False),
+        (stretch(100, 1.0, 0.05), stretch(100, 1.0, 0.25), True),
+        (stretch(100, 1.0, 0.005), stretch(100, 1.0, 0.02), False),
+        (stretch(100, 1.0, 0.05), stretch(5, 0.0, None), False),
+    ],
+)
+def test_who_noticed(before, during, noticed):
+    """An operation noticed when it lost answers or its tail grew by more than noise, and when enough were asked."""
+    assert Impact("checkout", before, during).noticed is noticed
+
+
+@pytest.mark.parametrize(
+    ("control", "start"),
+    [("none", "In the control, without these protections (variant none): "), ("retries", "In the control (v")],
+)
+def test_control_is_named(view, control, start):
+    """The story claims that the control had no protections only when its variant says so."""
+    mine, other = facts_of_both(view)
+    assert start in narrative.story(mine, replace(other, variant=control))
