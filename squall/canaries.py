@@ -29,6 +29,7 @@ IDLE: Final = 0.500  # long before the fault
 EARLY: Final = 4.0  # seconds before the fault from which calm is learnt
 NEAR: Final = 0.3  # seconds before a planned change from which canaries come fast
 FAST_FOR: Final = 2.0  # seconds after a change for which they stay fast when nothing is felt
+MEND_FOR: Final = 5.0  # likewise for a fault that heals itself
 HEAL_WITHIN: Final = 10.0  # seconds from the end of the undo to the verdict "not healed"
 MOST_IN_FLIGHT: Final = 64
 MOST_POSTGRES: Final = 16  # each costs the server a process
@@ -182,7 +183,7 @@ class _Lookout:
             return IDLE
         waiting_on = not self._felt_said and -FAST_FOR < to_on < NEAR
         waiting_off = self._asked and not self._healed_said and -FAST_FOR < to_off < NEAR
-        mending = self._step.fault.heals_itself and self._felt_said
+        mending = self._felt_said and not self._healed_said and self._step.fault.heals_itself and to_on > -MEND_FOR
         return FAST if waiting_on or waiting_off or mending else SLOW
 
     def _say_what_is_known(self) -> None:

@@ -134,7 +134,7 @@ class Judge:
                 continue
             agreed = flight.hard or self._share < 1 or (number + 1 < len(known) and bool(known[number + 1].felt))
             if agreed:
-                return max(asked, flight.t + self.calm.total_s)
+                return max(asked, flight.t + min(self.calm.total_s, flight.total_s))
         return None
 
     def _healing_since(self) -> float | None:

@@ -194,7 +194,9 @@ def test_postgres_gets_fewer_canaries_than_it_has_places() -> None:
 
 def test_a_restart_is_healed_before_its_undo_is_asked_for() -> None:
     """Canaries come fast until the node is back."""
-    found = states(watched("restart", World(5.1, 6.0), node="back-1"))
+    events = watched("restart", World(5.1, 6.0), node="back-1")
+    found = states(events)
+    assert len([one for one in events if one["kind"] == "canary" and 7.0 < one["t"] < 9.0]) == pytest.approx(20, abs=2)
     assert found["felt"] == pytest.approx(5.1, abs=FAST + 0.006)
     assert found["healed"] == pytest.approx(6.0, abs=FAST + 0.001)
 

@@ -73,6 +73,16 @@ def test_one_late_answer_is_noise_and_one_refused_connection_is_not() -> None:
     assert refused.effective_on == pytest.approx(1.105)
 
 
+def test_a_cut_connection_is_known_when_it_is_cut() -> None:
+    """On a slow link the end of a connection says more than the time that its answer would have taken."""
+    judge = Judge(DOWN)
+    for t in (0.0, 0.3, 0.6):
+        judge.back(judge.set_out(t), replace(OK, t=t, total_s=0.2))
+    judge.asked(1.0)
+    judge.back(judge.set_out(1.01), replace(OK, t=1.01, result="refused", total_s=0.001))
+    assert judge.effective_on == pytest.approx(1.011)
+
+
 def test_nothing_is_decided_before_the_canaries_that_set_out_earlier_are_back() -> None:
     """A canary swallowed by the fault holds the verdict until it is back."""
     judge = calm_judge(DOWN)
