@@ -29,7 +29,7 @@ _METHOD: Final = (
     "A fault begins and ends when canaries feel it, on new connections through the proxies that real traffic passes.",
 )
 _EDGE: Final = re.compile(r"[\w.-]+-&gt;[\w.-]+")
-_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ms|s|%|min|GB)(?!\w)|\d)")
+_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ms|\u00b5s|s|%|min|GB)(?!\w)|\d)")
 _ICON: Final = {
     "pass": '<circle cx="10" cy="10" r="9" fill="none" stroke="currentColor" stroke-width="2"/>'
     '<path d="M5.5 10.5l3 3 6-6.5" fill="none" stroke="currentColor" stroke-width="2.4"/>',

@@ -128,7 +128,7 @@ def facts_of(side: Side) -> Facts:
         variant=side.variant,
         recorded=bool(history.phases),
         broken=tuple(_broken(side, number, fault) for number, fault in enumerate(history.faults, start=1)),
-        impacts=_impacts(side, calm, _aftermath(hurt, figures.get("time_to_recover_s"))),
+        impacts=_impacts(side, calm, _aftermath(hurt)),
         reactions=_reactions(side, None if hurt is None else hurt.start - side.origin),
         retried=_retried(side, hurt),
         spared=_spared(side, hurt),
@@ -154,11 +154,11 @@ def _broken(side: Side, number: int, fault: FaultWindow) -> Broken:
     )
 
 
-def _aftermath(hurt: phases.Span | None, recovered: float | None) -> phases.Span | None:
-    """Return the stretch in which a fault could be noticed: until all was back to normal, and some seconds at least."""
+def _aftermath(hurt: phases.Span | None) -> phases.Span | None:
+    """Return the stretch in which a fault could be noticed: while it lasted, and some seconds at least."""
     if hurt is None:
         return None
-    return phases.Span("aftermath", hurt.start, max(hurt.end + (recovered or 0.0), hurt.start + LEAST_S))
+    return phases.Span("aftermath", hurt.start, max(hurt.end, hurt.start + LEAST_S))
 
 
 def _impacts(side: Side, calm: phases.Span | None, hurt: phases.Span | None) -> tuple[Impact, ...]:

@@ -65,7 +65,7 @@ def changes_table(side: Side) -> Table:
     left = len(found) - len(rows)
     note = f"The first {len(rows)} of {len(found)} changes." if left else "Every change during the load."
     columns = (Column("at", "number"), Column("what"), Column("became"), Column("for", "number"))
-    return Table("changes", "Breakers, limits and nodes", columns, rows, note)
+    return Table("changes", "State changes", columns, rows, note)
 
 
 def observations_table(side: Side) -> Table:

@@ -30,8 +30,10 @@ def seconds(value: float | None) -> str:
     """Return a duration in the unit that suits it: `2.1 ms`, `310 ms`, `1.9 s`, `3 min 5 s`."""
     if value is None or not math.isfinite(value):
         return NOTHING
+    if abs(value) < 1e-4:
+        return f"{number(value * 1e6)} \N{MICRO SIGN}s" if abs(value) >= 1e-7 else "0 s"
     if abs(value) < 0.9995:
-        return f"{number(value * 1e3)} ms" if abs(value) >= 1e-6 else "0 s"
+        return f"{number(value * 1e3)} ms"
     if abs(value) < 120:
         return f"{number(value)} s"
     minutes, rest = divmod(round(value), 60)
