@@ -4,7 +4,8 @@ Arrivals of a rate that changes come from the time-rescaling theorem: unit-rate 
 the integrated rate (Cinlar 1975; Lewis and Shedler 1979).
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from scenarios.plan import OpenStream, RatePoint
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_BLOCK: Final = 1024  # draws made at once where their number is not known
 _PREFIXES: Final = {"sku": "sku", "order": "seed", "media": "media"}
 
 
@@ -62,12 +64,20 @@ def planned(stream: OpenStream) -> float:
 
 def draws(seed: int, stream: int, count: int, params: Mapping[str, int]) -> dict[str, Ints]:
     """Return `count` values below each parameter's bound, the low ones more often (Zipf with exponent 1)."""
-    rng = _rng(seed, stream, 1)
-    drawn = {}
-    for name, bound in sorted(params.items()):
-        weights = 1.0 / np.arange(1, bound + 1)
-        drawn[name] = rng.choice(bound, size=count, p=weights / weights.sum()).astype(np.int64)
-    return drawn
+    return _drawn(_rng(seed, stream, 1), count, params)
+
+
+def wishes(
+    seed: int, stream: int, mix: Mapping[str, float], params: Mapping[str, int]
+) -> Iterator[tuple[str, dict[str, int]]]:
+    """Return operations and parameter numbers without end: what the users of a closed loop ask for, in order."""
+    names, weights = tuple(mix), np.array(list(mix.values()), dtype=np.float64)
+    for block in itertools.count(2):
+        rng = _rng(seed, stream, block)
+        kinds = rng.choice(len(names), size=_BLOCK, p=weights / weights.sum())
+        drawn = _drawn(rng, _BLOCK, params)
+        for number, kind in enumerate(kinds.tolist()):
+            yield names[kind], {name: int(values[number]) for name, values in drawn.items()}
 
 
 def value(name: str, number: int) -> str:
@@ -87,6 +97,14 @@ def idempotency_key(seed: int, stream: int, number: int) -> str:
 
 def _rng(seed: int, stream: int, purpose: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, stream, purpose]))
+
+
+def _drawn(rng: np.random.Generator, count: int, params: Mapping[str, int]) -> dict[str, Ints]:
+    drawn = {}
+    for name, bound in sorted(params.items()):
+        weights = 1.0 / np.arange(1, bound + 1)
+        drawn[name] = rng.choice(bound, size=count, p=weights / weights.sum()).astype(np.int64)
+    return drawn
 
 
 def _poisson(rng: np.random.Generator, total: float) -> Floats:

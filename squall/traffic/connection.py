@@ -6,53 +6,92 @@ socket; when it closes in between, the request has failed (`connect_error`), bec
 
 from gevent import Timeout
 from gevent import socket as gsocket
-from geventhttpclient._parser import (
-    HTTPParseError,
-    HTTPResponseParser,
-)  # the parser alone: a third of the cost of its client
+
+# The parser alone: it is a third of the cost of its client.
+from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
 from reports.schema import Outcome
 from squall.traffic.rows import outcome_of
 
 BLOCK = 65536  # bytes read at once
+_KEPT = frozenset({"x-squall-outcome", "retry-after"})
 
 
 class Answer(HTTPResponseParser):
-    """What is kept of an answer: status, two headers, the size of the body."""
+    """What is kept of an answer: status, two headers, the size of the body.
 
-    def __init__(self) -> None:
+    Interim answers (1xx) are passed over; what comes after the answer's end makes the connection unfit for another.
+    """
+
+    def __init__(self, *, bodiless: bool = False) -> None:
         super().__init__()
         self.complete = False
+        self.reusable = False
+        self.status = 0
         self.size = 0
-        self.said = ""
-        self.retry_after: float | None = None
+        self._bodiless = bodiless
+        self._kept: dict[str, str] = {}
         self._field = ""
         self._in_value = False
 
     def _on_status(self, message: str) -> None: ...
 
-    def _on_message_begin(self) -> None: ...
+    def _on_message_begin(self) -> None:
+        self.reusable = False
+        if not self.complete:
+            self._kept.clear()
 
     def _on_header_field(self, text: str) -> None:
         self._field = text if self._in_value else self._field + text
         self._in_value = False
 
     def _on_header_value(self, text: str) -> None:
-        self._in_value = True
         name = self._field.lower()
-        if name == "x-squall-outcome":
-            self.said += text
-        elif name == "retry-after" and text.strip().replace(".", "", 1).isdigit():
-            self.retry_after = float(text)
+        if name in _KEPT and not self.complete:
+            self._kept[name] = self._kept[name] + text if self._in_value else text
+        self._in_value = True
 
     def _on_headers_complete(self) -> bool:
-        return False
+        return self._bodiless
 
     def _on_body(self, data: bytes) -> None:
-        self.size += len(data)
+        if not self.complete:
+            self.size += len(data)
 
     def _on_message_complete(self) -> None:
-        self.complete = True
+        status = self.get_code()
+        if not self.complete and status >= 200:
+            self.complete, self.status, self.reusable = True, status, bool(self.should_keep_alive())
+
+    @property
+    def said(self) -> str:
+        """Return the outcome that the service itself stated, "" without one."""
+        return self._kept.get("x-squall-outcome", "").strip()
+
+    @property
+    def retry_after(self) -> float | None:
+        """Return the seconds of Retry-After; None without it, or when it is a date."""
+        text = self._kept.get("retry-after", "").strip()
+        return float(text) if text.replace(".", "", 1).isdecimal() else None
+
+    def take(self, data: bytes) -> None:
+        """Parse what was read; no bytes are the connection's end.
+
+        Raises
+        ------
+        HTTPParseError
+            For what is not HTTP before the answer's end.
+        ConnectionResetError
+            When the connection has ended before the answer did.
+        """
+        try:
+            self.feed(data)
+        except HTTPParseError:
+            if not self.complete:
+                raise
+            self.reusable = False
+        if not data and not self.complete:
+            raise ConnectionResetError("closed before the end of the answer")
 
 
 class Connection:
@@ -77,28 +116,29 @@ class Connection:
         tuple
             The outcome, and the answer when there was a whole one.
         """
-        answer = Answer()
+        answer = Answer(bodiless=message.startswith(b"HEAD "))
+        deadline = Timeout.start_new(max(within, 0.0))
         try:
-            with Timeout(max(within, 0.0)):
-                self._exchange(message, answer)
-        except Timeout:
+            self._exchange(message, answer)
+        except Timeout as ended:
             self.close()
+            if ended is not deadline:
+                raise
             return "timeout", None
         except (OSError, HTTPParseError):
             self.close()
             return "connect_error", None
-        if not answer.should_keep_alive():
+        finally:
+            deadline.close()
+        if not answer.reusable:
             self.close()
-        return outcome_of(answer.get_code(), answer.said), answer
+        return outcome_of(answer.status, answer.said), answer
 
     def _exchange(self, message: bytes, answer: Answer) -> None:
         sock = self._open()
         sock.sendall(message)
         while not answer.complete:
-            data = sock.recv(BLOCK)
-            if not data:
-                raise ConnectionResetError("closed before the end of the answer")
-            answer.feed(data)
+            answer.take(sock.recv(BLOCK))
 
     def _open(self) -> gsocket.socket:
         if self._socket is not None and _is_stale(self._socket):
@@ -106,8 +146,8 @@ class Connection:
         if self._socket is None:
             # Not create_connection: that asks a resolver in a thread, also for an address.
             self._socket = gsocket.socket(gsocket.AF_INET, gsocket.SOCK_STREAM)
-            self._socket.connect(self._address)
             self._socket.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 1)
+            self._socket.connect(self._address)
         return self._socket
 
     def close(self) -> None:

@@ -1,37 +1,26 @@
 """Open loop: a pool of Locust users takes tickets from one schedule, whether or not earlier answers have come."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import gevent
-from locust import User, task
+from locust import task
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import LocalRunner
 
 from scenarios import pacing
 from scenarios.plan import OpenStream
-from squall.traffic.connection import Connection
-from squall.traffic.messages import Sender, message, uses_key
+from squall.traffic.alarm import Alarm
+from squall.traffic.asking import AskingUser, Ticket
+from squall.traffic.messages import Sender, uses_key
 from squall.traffic.rows import Rows
 from squall.traffic.spec import TrafficSpec
-from targets.base import Operation
 
 RESERVE_S = 0.25  # seconds of arrivals for which idle users are kept ready
 LEAST_RESERVE = 8  # users
 TAKE_WITHIN = 0.5  # share of a request's deadline; sent later, its fate would be the generator's and not the target's
-SPAWN_AT_ONCE = 50  # users; more would delay those that are due now
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """One request that is due."""
-
-    number: int
-    due: float  # run clock
-    operation: Operation
-    deadline: float  # seconds after `due`
-    drawn: dict[str, int]
+SPAWN_AT_ONCE = 20  # users; more would delay those that are due now
+SPAWN_PAUSE_S = 0.001
 
 
 class OpenLoop:
@@ -39,11 +28,14 @@ class OpenLoop:
 
     def __init__(self, spec: TrafficSpec, stream: OpenStream, rows: Rows, most: int) -> None:
         self.spec, self.stream, self.rows, self.most = spec, stream, rows, most
-        self.sender = Sender(spec.host, spec.port, stream.tenant)
+        self.alarm = Alarm()
         self.idle = 0
-        self._tickets = iter(list(self._deal()))
+        self._reserve = max(LEAST_RESERVE, int(max(point.rate for point in stream.profile) * RESERVE_S))
+        self._tickets = self._deal(pacing.schedule(stream, spec.seed))
+        self._dealt = False
         self._growing = True  # until the first users are there
-        user = type(f"Ticket{stream.index}", (TicketUser,), {"loop": self})
+        sender = Sender(spec.host, spec.port, stream.tenant)
+        user = type(f"Ticket{stream.index}", (TicketUser,), {"loop": self, "rows": rows, "sender": sender})
         self._environment = Environment(user_classes=[user], catch_exceptions=False)
         self.runner: LocalRunner = self._environment.create_local_runner()
 
@@ -52,115 +44,106 @@ class OpenLoop:
         """Return the number of users in the pool."""
         return int(self.runner.user_count)
 
+    @property
+    def unanswered(self) -> int:
+        """Return the number of users: they leave when no ticket is left."""
+        return self.users
+
     def begin(self) -> None:
         """Start the pool; it grows from here."""
-        first = min(self.most, self._reserve() * 2)
-        self.runner.start(first, spawn_rate=first)
-        self._environment.events.spawning_complete.add_listener(self._grown)
+        self._environment.events.spawning_complete.add_listener(self._fill)
+        self.runner.start(1, spawn_rate=1)
 
-    def take(self) -> Ticket | None:
-        """Give the next ticket that can still be sent in time; None when all are dealt. Those too late are unsent."""
-        for ticket in self._tickets:
-            if self.rows.now() < ticket.due + TAKE_WITHIN * ticket.deadline:
-                return ticket
-            self.rows.never_sent(self.row(ticket, None, None, "unsent"))
+    def end(self) -> None:
+        """Nothing has to be said: the tickets end by themselves."""
+
+    def take(self) -> tuple[float, Ticket] | None:
+        """Give the next ticket that can still be sent in time, and when; None when all are dealt.
+
+        Those that are too late are rows: unsent.
+        """
+        for due, ticket in self._tickets:
+            if self.rows.now() < due + TAKE_WITHIN * ticket.deadline:
+                return due, ticket
+            self._unsent(ticket)
+        self._dealt = True
         return None
+
+    def close(self) -> None:
+        """Cut off the users that are left, and keep the rows of what was due by now and taken by nobody."""
+        self._dealt = True
+        self.runner.quit()
+        now = self.rows.now()
+        for due, ticket in self._tickets:
+            if due > now:
+                break
+            self._unsent(ticket)
+        self.alarm.close()
+
+    def _unsent(self, ticket: Ticket) -> None:
+        self.rows.never_sent(ticket.row(None, None, "unsent"))
 
     def grow(self) -> None:
         """Add users before the idle ones run out."""
-        lack = self._reserve() - self.idle
-        if lack > 0 and not self._growing and self.users < self.most:
+        if self._lack() > 0 and not self._growing:
             self._growing = True
-            gevent.spawn(self._spawn, min(lack, self.most - self.users, SPAWN_AT_ONCE))
+            gevent.spawn(self._fill)
 
-    def _spawn(self, count: int) -> None:
-        self.runner.spawn_users({self.runner.user_classes[0].__name__: count})
-        self._grown()
-
-    def _grown(self, **_: object) -> None:
+    def _fill(self, **_: object) -> None:
+        """Let the runner add users until enough are idle, some at a time, so that those who are due are not held up."""
+        name = self.runner.user_classes[0].__name__
+        while (lack := self._lack()) > 0:
+            self.runner.spawn_users({name: min(lack, SPAWN_AT_ONCE)})
+            gevent.sleep(SPAWN_PAUSE_S)
         self._growing = False
 
-    def _reserve(self) -> int:
-        peak = max(point.rate for point in self.stream.profile)
-        return max(LEAST_RESERVE, int(peak * RESERVE_S))
+    def _lack(self) -> int:
+        return 0 if self._dealt else min(self._reserve - self.idle, self.most - self.users)
 
-    def _deal(self) -> Iterator[Ticket]:
-        plan = pacing.schedule(self.stream, self.spec.seed)
+    def _deal(self, plan: pacing.Schedule) -> Iterator[tuple[float, Ticket]]:
+        """Return the tickets one by one: all at once would take memory, and time before the start."""
+        seed, index = self.spec.seed, self.stream.index
         known = {operation.name: operation for operation in self.spec.operations}
-        operations = [known[name] for name in plan.names]
-        bounds = {name: bound for operation in operations for name, bound in operation.params.items()}
-        drawn = pacing.draws(self.spec.seed, self.stream.index, len(plan.due), bounds)
-        due = (plan.due + self.spec.start).tolist()
-        for number, kind in enumerate(plan.operation.tolist()):
-            operation = operations[kind]
-            numbers = {name: int(drawn[name][number]) for name in operation.params}
-            yield Ticket(number, due[number], operation, self.stream.deadline or operation.deadline, numbers)
+        kinds = [known[name] for name in plan.names]
+        bounds = {name: bound for operation in kinds for name, bound in operation.params.items()}
+        drawn = pacing.draws(seed, index, len(plan.due), bounds)
 
-    def row(
-        self, ticket: Ticket, sent: float | None, done: float | None, outcome: str, **seen: object
-    ) -> tuple[object, ...]:
-        """Return the row of a ticket, in the order of reports.schema.REQUESTS."""
-        index, seed = self.stream.index, self.spec.seed
-        key = pacing.idempotency_key(seed, index, ticket.number) if uses_key(ticket.operation) else ""
-        return (
-            pacing.request_id(seed, index, ticket.number), ticket.operation.name, index, ticket.due, sent, done,
-            outcome, seen.get("status"), self.stream.tenant, key, seen.get("retry_after"), seen.get("size", 0),
-        )  # fmt: skip
+        def ticket(number: int) -> tuple[float, Ticket]:
+            operation, due = kinds[plan.operation[number]], float(plan.due[number]) + self.spec.start
+            return due, Ticket(
+                lid=pacing.request_id(seed, index, number),
+                key=pacing.idempotency_key(seed, index, number) if uses_key(operation) else "",
+                stream=index,
+                tenant=self.stream.tenant,
+                operation=operation,
+                deadline=self.stream.deadline or operation.deadline,
+                drawn={name: int(drawn[name][number]) for name in operation.params},
+                due=due,
+            )
+
+        return map(ticket, range(len(plan.due)))
 
 
-class TicketUser(User):
+class TicketUser(AskingUser):
     """A Locust user that takes one ticket after the other, waits until it is due, and sends it."""
 
     abstract = True
     loop: OpenLoop
 
-    def on_start(self) -> None:
-        """Make the user's own connection; it is opened with the first request."""
-        self._connection = Connection(self.loop.spec.host, self.loop.spec.port)
-        self._ticket: Ticket | None = None
-        self._sent: float | None = None
-
-    def on_stop(self) -> None:
-        """Keep the row of a request that the end of the run cut off."""
-        self._connection.close()
-        if self._ticket is not None and self._sent is not None:
-            rows = self.loop.rows
-            rows.arrive(self.loop.row(self._ticket, self._sent, rows.now(), "cancelled"))
-
     @task
     def serve(self) -> None:
         """Take tickets until there are no more."""
-        loop = self.loop
-        while (ticket := self._next()) is not None:
-            lid = pacing.request_id(loop.spec.seed, loop.stream.index, ticket.number)
-            key = pacing.idempotency_key(loop.spec.seed, loop.stream.index, ticket.number)
-            data = message(ticket.operation, loop.sender, lid, key=key, drawn=ticket.drawn, deadline=ticket.deadline)
-            self._wait_until(ticket.due)
-            self._send(ticket, data)
+        while (taken := self.loop.take()) is not None:
+            due, self._ticket = taken
+            self._wait_until(due)
+            self.send(self._ticket)
         raise StopUser
-
-    def _next(self) -> Ticket | None:
-        self._ticket = None
-        return self.loop.take()
 
     def _wait_until(self, due: float) -> None:
         loop = self.loop
         loop.idle += 1
         try:
-            while (left := due - loop.rows.now()) > 0:
-                gevent.sleep(left)
+            loop.alarm.wait_until(due + loop.rows.origin)
         finally:
             loop.idle -= 1
         loop.grow()
-
-    def _send(self, ticket: Ticket, data: bytes) -> None:
-        loop = self.loop
-        self._ticket, self._sent = ticket, loop.rows.leave()
-        outcome, answer = self._connection.ask(data, ticket.due + ticket.deadline - self._sent)
-        seen = (
-            {}
-            if answer is None
-            else {"status": answer.get_code(), "retry_after": answer.retry_after, "size": answer.size}
-        )
-        self._ticket = None
-        loop.rows.arrive(loop.row(ticket, self._sent, loop.rows.now(), outcome, **seen))
