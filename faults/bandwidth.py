@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from faults.base import PROBE_TIMEOUT, Calm, Observation, ProbeKind
 from faults.bounds import at_least, at_most
@@ -15,6 +15,13 @@ PROBE_LASTS = 0.25  # seconds that a canary's body takes through the narrow edge
 FELT_FROM = 0.3  # of that; the first piece passes after 0.1 s, and an answer may come before the whole body is read
 
 
+def _whole(rate: float) -> float:
+    """Refuse a rate that the server would round."""
+    if rate != int(rate):
+        raise ValueError(f"the server knows whole kB/s only, not {bandwidth(rate)}")
+    return rate
+
+
 class NarrowBandwidth(ToxicFault):
     """Each connection passes at most `rate`."""
 
@@ -23,8 +30,9 @@ class NarrowBandwidth(ToxicFault):
     rate: Annotated[
         Bandwidth,
         at_least(1, bandwidth, "nothing would pass at all; use timeout or down"),
+        AfterValidator(_whole),
         at_most(2000, bandwidth, "canaries would have to move so much to feel it that they were a load of their own"),
-    ] = Field(description="of each connection, 1kB/s to 2MB/s")
+    ] = Field(description="of each connection, 1kB/s to 2MB/s, in whole kB/s")
 
     @property
     def probe(self) -> ProbeKind:
@@ -43,7 +51,7 @@ class NarrowBandwidth(ToxicFault):
 
     def attributes(self) -> Mapping[str, int]:
         """Return `rate` in kB/s."""
-        return {"rate": round(self.rate)}
+        return {"rate": int(self.rate)}
 
     def text(self) -> str:
         """Return it in words."""

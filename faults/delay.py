@@ -16,7 +16,7 @@ class Delay(EnvoyFault):
 
     kind: ClassVar[str] = "delay"
 
-    delay: FeltDelay = Field(description="before the request goes on")
+    delay: FeltDelay = Field(description="before the request goes on, 20ms to 60s")
 
     @property
     def probe_timeout(self) -> float:

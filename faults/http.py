@@ -22,7 +22,7 @@ class EnvoyFault(Fault):
     needs: ClassVar[str] = "HttpFaultable"
 
     edge: str = Field(description="edge that an Envoy carries", examples=["orders->payments"])
-    share: FeltShare = Field(1.0, description="share of requests")
+    share: FeltShare = Field(1.0, description="share of requests, 1% to 100%, all by default")
 
     @property
     def where(self) -> str:

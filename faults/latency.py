@@ -17,8 +17,8 @@ class Latency(ToxicFault):
 
     kind: ClassVar[str] = "latency"
 
-    delay: FeltDelay = Field(description="added to every chunk of data")
-    jitter: Duration = Field(0.0, description="uniform, at most `delay`")
+    delay: FeltDelay = Field(description="added to every chunk of data, 20ms to 60s")
+    jitter: Duration = Field(0.0, description="uniform, at most `delay`, none by default")
 
     @model_validator(mode="after")
     def _never_early(self) -> Self:

@@ -18,7 +18,7 @@ class ResetPeer(ToxicFault):
     kind: ClassVar[str] = "reset_peer"
 
     timeout: Annotated[Duration, at_most(60, seconds, OVERLONG)] = Field(
-        0.0, description="from the first data to the reset"
+        0.0, description="from first data to reset; at once by default"
     )
 
     @property

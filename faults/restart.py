@@ -20,7 +20,9 @@ class Restart(NodeFault):
 
     kind: ClassVar[str] = "restart"
 
-    grace: Annotated[Duration, at_most(60, seconds, OVERLONG)] = Field(5.0, description="between SIGTERM and SIGKILL")
+    grace: Annotated[Duration, at_most(60, seconds, OVERLONG)] = Field(
+        5.0, description="between SIGTERM and SIGKILL, 5s by default"
+    )
 
     @property
     def heals_itself(self) -> bool:

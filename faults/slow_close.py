@@ -18,7 +18,7 @@ class SlowClose(ToxicFault):
     kind: ClassVar[str] = "slow_close"
 
     delay: Annotated[Duration, at_least(0.05, seconds, UNFELT), at_most(60, seconds, OVERLONG)] = Field(
-        description="from one side's close to the other's; 50ms or more, so that a canary can feel it"
+        description="from one side's close to the other's, 50ms to 60s"
     )
 
     @property

@@ -20,7 +20,9 @@ class Stop(NodeFault):
 
     kind: ClassVar[str] = "stop"
 
-    grace: Annotated[Duration, at_most(60, seconds, OVERLONG)] = Field(5.0, description="between SIGTERM and SIGKILL")
+    grace: Annotated[Duration, at_most(60, seconds, OVERLONG)] = Field(
+        5.0, description="between SIGTERM and SIGKILL, 5s by default"
+    )
 
     def text(self) -> str:
         """Return it in words."""

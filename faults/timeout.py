@@ -17,7 +17,9 @@ class BlackHole(ToxicFault):
 
     kind: ClassVar[str] = "timeout"
 
-    timeout: Annotated[Duration, at_most(600, seconds, OVERLONG)] = Field(0.0, description="until the close; 0s: never")
+    timeout: Annotated[Duration, at_most(600, seconds, OVERLONG)] = Field(
+        0.0, description="without data until the close; 0s, the default: never"
+    )
 
     def attributes(self) -> Mapping[str, int]:
         """Return `timeout` in milliseconds; less than one would mean never."""

@@ -45,9 +45,11 @@ class ToxicFault(LinkFault):
     """Base of the faults that are one Toxiproxy toxic on each link."""
 
     direction: Literal["downstream", "upstream"] = Field(
-        "downstream", description="downstream hurts answers, upstream hurts requests"
+        "downstream", description="downstream, the default, hurts answers; upstream hurts requests"
     )
-    share: FeltShare = Field(1.0, description="share of connections; keep-alive makes it lumpy")
+    share: FeltShare = Field(
+        1.0, description="share of connections, 1% to 100%, all by default; keep-alive makes it lumpy"
+    )
 
     def attributes(self) -> Mapping[str, int]:
         """Return the toxic's attributes as the server knows them."""

@@ -19,6 +19,7 @@ REFUSED = [
     ("bandwidth", {"rate": "-1kB/s"}, "rate"),
     ("bandwidth", {"rate": "0kB/s"}, "nothing would pass at all"),
     ("bandwidth", {"rate": "10MB/s"}, "10 MB/s is more than 2 MB/s"),
+    ("bandwidth", {"rate": "1500B/s"}, "whole kB/s only, not 1.5 kB/s"),
     ("slow_close", {"delay": "10ms"}, "10 ms is less than 50 ms: a canary could not feel it"),
     ("timeout", {"timeout": "1h"}, "3600 s is more than 600 s"),
     ("reset_peer", {"timeout": "-1s"}, "timeout"),
