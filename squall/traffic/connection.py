@@ -130,6 +130,7 @@ class Connection:
             return "connect_error", None
         finally:
             deadline.close()
+            del deadline  # or it, its traceback and this frame would hold each other, and nothing here collects cycles
         if not answer.reusable:
             self.close()
         return outcome_of(answer.status, answer.said), answer
