@@ -24,6 +24,7 @@ Emit = Callable[[dict[str, Any]], object]
 Fly = Callable[[Flight, Clock], Awaitable[Observation]]
 
 FAST: Final = 0.010  # seconds between canaries around a change
+RARE: Final = 0.3  # of that, for a fault that few canaries meet: else the first to feel it comes late
 SLOW: Final = 0.100  # in calm and during the fault
 IDLE: Final = 0.500  # long before the fault
 EARLY: Final = 4.0  # seconds before the fault from which calm is learnt
@@ -131,6 +132,7 @@ class _Lookout:
         self._step, self._clock, self._emit, self._fly = shared.step, shared.clock, shared.emit, shared.fly
         self._flight = Flight.of(shared.step.fault, point)
         self._judge = Judge(shared.step.fault)
+        self._fast = FAST * min(1.0, max(RARE, 10 * (shared.step.fault.share_felt() or 1.0)))
         self._on, self._off = shared.on, shared.off  # planned, then as asked
         self._asked = self._undo_asked = False
         self._felt_said = self._healed_said = False
@@ -184,7 +186,7 @@ class _Lookout:
         waiting_on = not self._felt_said and -FAST_FOR < to_on < NEAR
         waiting_off = self._asked and not self._healed_said and -FAST_FOR < to_off < NEAR
         mending = self._felt_said and not self._healed_said and self._step.fault.heals_itself and to_on > -MEND_FOR
-        return FAST if waiting_on or waiting_off or mending else SLOW
+        return self._fast if waiting_on or waiting_off or mending else SLOW
 
     def _say_what_is_known(self) -> None:
         if not self._felt_said and self._judge.effective_on is not None:

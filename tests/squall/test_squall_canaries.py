@@ -171,6 +171,15 @@ def test_canaries_are_few_in_calm_and_many_around_a_change() -> None:
     assert len([t for t in sent if 61 <= t < 64]) == pytest.approx(30, abs=3)
 
 
+def test_a_fault_that_few_meet_is_looked_for_with_more_canaries() -> None:
+    """With a share of one in a hundred the first canary to feel it still comes within a second or so."""
+    turns = itertools.count()
+    world = World(5.0, 10.0, lambda seen: replace(seen, first_byte_s=1.0) if next(turns) % 100 == 99 else seen)
+    found = states(watched("latency", world, delay="500ms", share="1%", **EDGE))
+    assert found["felt"] == pytest.approx(5.3, abs=0.05)
+    assert found["healed"] >= 10.0
+
+
 def test_postgres_gets_fewer_canaries_than_it_has_places() -> None:
     """Each costs the server a process."""
     world = World(5.0, 10.0, lambda seen: replace(seen, result="timeout", first_byte_s=None, total_s=1.0))
