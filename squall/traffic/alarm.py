@@ -64,12 +64,13 @@ class Alarm:
     def _ring(self) -> None:
         """Run in the event loop when the timer has gone off: wake those who are due, each until it waits again."""
         assert self._timer is not None
-        with contextlib.suppress(BlockingIOError):  # set anew since it went off
-            os.read(self._timer, 8)
         self._armed = float("inf")
         while self._waiting and self._waiting[0][0] <= time.monotonic():
             heapq.heappop(self._waiting)[2].switch(None)
         self._arm()
+        if not self._waiting:
+            with contextlib.suppress(BlockingIOError):  # it was set anew, and all who waited were woken
+                os.read(self._timer, 8)
 
     def _arm(self) -> None:
         if not self._waiting or self._waiting[0][0] >= self._armed:

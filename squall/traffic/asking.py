@@ -43,13 +43,13 @@ class AskingUser(User):
 
     def on_start(self) -> None:
         """Make the user's own connection; it is opened with the first request."""
-        self._connection = Connection(self.sender.host, self.sender.port)
+        self.connection = Connection(self.sender.host, self.sender.port)
         self._ticket: Ticket | None = None  # in hand
         self._sent: float | None = None  # when it was sent, None before
 
     def on_stop(self) -> None:
         """Keep the row of a request that the end of the run cut off, or held back although it was due."""
-        self._connection.close()
+        self.connection.close()
         ticket, now = self._ticket, self.rows.now()
         if ticket is not None and self._sent is not None:
             self.rows.arrive(ticket.row(self._sent, now, "cancelled"))
@@ -64,6 +64,6 @@ class AskingUser(User):
             ticket.operation, self.sender, ticket.lid, key=ticket.key, drawn=ticket.drawn, deadline=until - now
         )
         self._ticket, self._sent = ticket, self.rows.leave()
-        outcome, answer = self._connection.ask(data, until - self._sent)
+        outcome, answer = self.connection.ask(data, until - self._sent)
         self.rows.arrive(ticket.row(self._sent, self.rows.now(), outcome, answer))
         self._ticket = self._sent = None

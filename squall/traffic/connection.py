@@ -101,6 +101,17 @@ class Connection:
         self._address = (host, port)
         self._socket: gsocket.socket | None = None
 
+    def prepare(self, within: float) -> None:
+        """Open the connection ahead of a request, when that takes less than `within` seconds.
+
+        One that cannot be opened now is tried again with the request, whose fate it then is.
+        """
+        try:
+            with Timeout(max(within, 0.0), exception=False):
+                self._open()
+        except OSError:
+            self.close()
+
     def ask(self, message: bytes, within: float) -> tuple[Outcome, Answer | None]:
         """Send one request and read its whole answer.
 
@@ -146,9 +157,14 @@ class Connection:
             self.close()
         if self._socket is None:
             # Not create_connection: that asks a resolver in a thread, also for an address.
-            self._socket = gsocket.socket(gsocket.AF_INET, gsocket.SOCK_STREAM)
-            self._socket.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 1)
-            self._socket.connect(self._address)
+            sock = gsocket.socket(gsocket.AF_INET, gsocket.SOCK_STREAM)
+            try:
+                sock.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 1)
+                sock.connect(self._address)
+            except BaseException:
+                sock.close()  # cut off in the middle, by a deadline or by the end of the run
+                raise
+            self._socket = sock
         return self._socket
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ RESERVE_S = 0.25  # seconds of arrivals for which idle users are kept ready
 LEAST_RESERVE = 8  # users
 TAKE_WITHIN = 0.5  # share of a request's deadline; sent later, its fate would be the generator's and not the target's
 SPAWN_AT_ONCE = 20  # users; more would delay those that are due now
+CONNECTED_BEFORE_S = 0.005  # a connection that is not open by then is opened with its request
 SPAWN_PAUSE_S = 0.001
 
 
@@ -143,6 +144,7 @@ class TicketUser(AskingUser):
         loop = self.loop
         loop.idle += 1
         try:
+            self.connection.prepare(due - loop.rows.now() - CONNECTED_BEFORE_S)
             loop.alarm.wait_until(due + loop.rows.origin)
         finally:
             loop.idle -= 1
