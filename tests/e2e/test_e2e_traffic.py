@@ -29,8 +29,7 @@ class Stub:
     def __init__(self) -> None:
         self.stall: tuple[float, float] | None = None  # monotonic from, until
         self.drip = 0.0  # seconds between the bytes of a body
-        self.status = "200 OK"
-        self.headers = ""
+        self.answers: dict[str, tuple[str, str]] = {}  # path -> status and headers; 200 for others
         self.seen: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
@@ -41,10 +40,12 @@ class Stub:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                self.seen.append((await reader.readuntil(b"\r\n\r\n")).decode())
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                self.seen.append(head)
+                status, headers = self.answers.get(head.split()[1], ("200 OK", ""))
                 if self.stall and self.stall[0] <= time.monotonic() < self.stall[1]:
                     await asyncio.sleep(self.stall[1] - time.monotonic())
-                writer.write(f"HTTP/1.1 {self.status}\r\ncontent-length: 5\r\n{self.headers}\r\n".encode())
+                writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 5\r\n{headers}\r\n".encode())
                 for byte in (b"h", b"e", b"l", b"l", b"o"):
                     writer.write(byte)
                     if self.drip:
@@ -93,9 +94,9 @@ class Generator:
         assert json.loads(self.process.stdout.readline())["ready"]
         self.origin = time.monotonic()
         self.start = 0.5
-        defaults = {"operations": (LOOK,), "seed": 1, "max_users": 200, "settle": 4.0}
+        defaults = {"streams": (stream,), "operations": (LOOK,), "seed": 1, "max_users": 200, "settle": 4.0}
         self.spec = TrafficSpec(
-            host="127.0.0.1", port=stub.port, streams=(stream,), origin=self.origin, start=self.start, out=str(out),
+            host="127.0.0.1", port=stub.port, origin=self.origin, start=self.start, out=str(out),
             **{**defaults, **options},
         )  # fmt: skip
 
@@ -177,39 +178,65 @@ def test_a_slow_drip_ends_at_the_deadline(stub: Stub, generator) -> None:
     assert (rows.done - rows.due).between(0.48, 0.65).all()
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "outcome"),
-    [
-        ("201 Created", "", "ok"),
-        ("200 OK", "x-squall-outcome: degraded\r\n", "degraded"),
-        ("429 Too Many Requests", "retry-after: 2\r\n", "limited"),
-        ("503 Service Unavailable", "x-squall-outcome: breaker_open\r\n", "breaker_open"),
-        ("503 Service Unavailable", "", "shed"),
-        ("504 Gateway Timeout", "", "timeout"),
-        ("500 Internal Server Error", "", "app_error"),
-    ],
-)
-def test_an_answer_has_its_outcome(stub: Stub, generator, status: str, headers: str, outcome: str) -> None:
+ANSWERS = {
+    "/created": ("201 Created", "", "ok"),
+    "/degraded": ("200 OK", "x-squall-outcome: degraded\r\n", "degraded"),
+    "/limited": ("429 Too Many Requests", "retry-after: 2\r\n", "limited"),
+    "/open": ("503 Service Unavailable", "x-squall-outcome: breaker_open\r\n", "breaker_open"),
+    "/shed": ("503 Service Unavailable", "", "shed"),
+    "/late": ("504 Gateway Timeout", "", "timeout"),
+    "/broken": ("500 Internal Server Error", "", "app_error"),
+}
+
+
+def test_an_answer_has_its_outcome(stub: Stub, generator) -> None:
     """Status and header give the outcome; Retry-After and the correlation id are kept."""
-    stub.status, stub.headers = status, headers
-    going = generator(open_stream(10, 1))
+    stub.answers = {path: (status, headers) for path, (status, headers, _) in ANSWERS.items()}
+    operations = tuple(Operation(path, "GET", path, deadline=2.0) for path in ANSWERS)
+    mix = dict.fromkeys(ANSWERS, 1.0)
+    going = generator(OpenStream(0, mix, (RatePoint(0, 70), RatePoint(2, 70)), "constant", 0, 2), operations=operations)
     going.go()
     going.finish()
     rows = going.rows()
-    assert set(rows.outcome) == {outcome}
-    assert (rows.retry_after == 2.0).all() == ("retry-after" in headers)
-    assert all(any(f"x-request-id: {lid}" in head for head in stub.seen) for lid in rows.id)
+    assert {name: set(part.outcome) for name, part in rows.groupby("name")} == {
+        path: {outcome} for path, (_, _, outcome) in ANSWERS.items()
+    }
+    assert (rows[rows.name == "/limited"].retry_after == 2.0).all()
+    assert rows[rows.name != "/limited"].retry_after.isna().all()
+    sent_ids = {line.split()[1] for head in stub.seen for line in head.splitlines() if line.startswith("x-request-id")}
+    assert sent_ids == set(rows.id)
 
 
-def test_sigterm_keeps_what_is_there(stub: Stub, generator) -> None:
+@pytest.mark.parametrize(
+    "stream",
+    [open_stream(20, 10), ClosedStream(0, {"look": 1.0}, 4, 10.0, 0.1, 0, 10)],
+    ids=["open", "closed"],
+)
+def test_sigterm_keeps_what_is_there(stub: Stub, generator, stream: Stream) -> None:
     """On SIGTERM the stream is closed properly, and requests in flight are rows called cancelled."""
     stub.stall = (0.0, float("inf"))
-    going = generator(open_stream(20, 10))
+    going = generator(stream)
     going.go()
     time.sleep(2)
     going.process.send_signal(signal.SIGTERM)
-    assert going.finish()[0] == 0
+    code, lines, said = going.finish()
+    assert (code, lines[-1]["stopped"], said) == (0, True, "")
     assert set(going.rows().outcome) == {"cancelled"}
+
+
+def test_what_is_overdue_when_it_is_stopped_is_unsent(stub: Stub, generator) -> None:
+    """Tickets that were due and that nobody could take are rows too; those of the future are not."""
+    stub.stall = (0.0, float("inf"))
+    going = generator(open_stream(20, 10), max_users=2)
+    going.go()
+    time.sleep(2)
+    going.process.send_signal(signal.SIGTERM)
+    going.finish()
+    rows = going.rows()
+    assert rows.outcome.value_counts()["cancelled"] == 2
+    assert set(rows.outcome) == {"cancelled", "unsent"}
+    assert len(rows) == pytest.approx((rows.due.max() - going.start) * 20, abs=2)
+    assert rows.due.max() < time.monotonic() - going.origin
 
 
 def test_it_ends_when_the_harness_dies(generator) -> None:
@@ -224,36 +251,87 @@ def test_it_ends_when_the_harness_dies(generator) -> None:
 
 
 LOCUSTFILE = """
-from locust import FastHttpUser, constant, task
+import gevent
+from locust import FastHttpUser, constant, events, task
+
+@events.init_command_line_parser.add_listener
+def options(parser):
+    parser.add_argument("--page", default="/theirs")
+
+@events.quitting.add_listener
+def over(environment, **_):
+    print("over", file=__import__("sys").stderr)
 
 class Theirs(FastHttpUser):
+    host = "http://127.0.0.1:1"
     wait_time = constant(0.05)
 
     @task
     def look(self):
-        self.client.get("/theirs")
+        self.client.get(self.environment.parsed_options.page)
+        with self.client.get("/judged", catch_response=True) as answer:
+            answer.failure("not what was asked for")
+        self.client.get("http://192.0.2.1/elsewhere", name="elsewhere")
+
+class Custom(FastHttpUser):
+    wait_time = constant(0.05)
+
+    @task
+    def call(self):
+        with self.environment.events.request.measure("rpc", "call"):
+            gevent.sleep(0.02)
+"""
+SECOND = """
+from locust import HttpUser, constant, task
+
+class Second(HttpUser):
+    wait_time = constant(0.05)
+
+    @task
+    def look(self):
+        self.client.get("/second")
 """
 
 
-def test_an_existing_locustfile_runs_unchanged(generator, tmp_path: Path) -> None:
-    """Somebody's own users run against the target, and their requests are rows."""
-    path = tmp_path / "locustfile.py"
-    path.write_text(LOCUSTFILE)
-    going = generator(LocustfileStream(0, str(path), 2, 10.0, 0, 2))
+def test_existing_locustfiles_run_unchanged(generator, tmp_path: Path) -> None:
+    """Users, options and events of two files run side by side against the target, and never against anything else."""
+    paths = [tmp_path / "first.py", tmp_path / "second.py"]
+    for path, text in zip(paths, (LOCUSTFILE, SECOND), strict=True):
+        path.write_text(text)
+    streams = tuple(LocustfileStream(index, str(path), 4, 10.0, 0, 2) for index, path in enumerate(paths))
+    going = generator(streams[0], streams=streams)
     going.go()
-    code, _, said = going.finish()
+    code, lines, said = going.finish()
     rows = going.rows()
-    assert code == 0, said
-    assert set(rows.name) == {"/theirs"}
-    assert set(rows.outcome) == {"ok"}
-    assert len(rows) > 20
+    seen = {key: set(part.outcome) for key, part in rows.groupby(["stream", "name"])}
+    assert (code, said.count("over"), lines[-1]["rows"]) == (0, 1, len(rows)), said
+    assert seen == {
+        (0, "/theirs"): {"ok"},
+        (0, "/judged"): {"app_error"},
+        (0, "elsewhere"): {"connect_error"},
+        (0, "call"): {"ok"},
+        (1, "/second"): {"ok"},
+    }
+    calls = rows[rows.name == "call"]
+    assert (calls.done - calls.sent).median() == pytest.approx(0.02, abs=0.01)
+    assert len(rows) > 50
 
 
-def test_a_locustfile_that_raises_is_found_before_anything_starts(tmp_path: Path) -> None:
-    """The check ends with 64 and the traceback."""
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import sys; sys.exit(3)", "SystemExit"),
+        ("x = 1", "no class derived from locust.User"),
+    ],
+)
+def test_a_locustfile_that_does_not_load_is_found_before_anything_starts(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    """The check ends with 64 and the traceback, or what else is wrong."""
     path = tmp_path / "locustfile.py"
-    path.write_text("1 / 0\n")
+    path.write_text(text + "\n")
     command = [sys.executable, "-m", "squall.traffic.generate", "--check", str(path)]
     tried = subprocess.run(command, capture_output=True, text=True, check=False)
     assert tried.returncode == 64
-    assert "ZeroDivisionError" in tried.stderr
+    assert reason in tried.stderr

@@ -1,5 +1,7 @@
 """The pacer is pure: the same seed gives the same arrivals, and their counts are the profile's integral."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -90,3 +92,16 @@ def test_draws_are_popular_first_and_within_bounds() -> None:
     counts = np.bincount(drawn, minlength=100)
     assert drawn.max() < 100
     assert counts[0] > counts[10] > counts[99]
+
+
+def test_wishes_are_the_same_for_the_same_seed_and_do_not_repeat() -> None:
+    """A closed loop asks by its seed: neighbouring seeds share nothing, and blocks of draws differ."""
+
+    def first(seed: int) -> list[tuple[str, dict[str, int]]]:
+        return list(islice(pacing.wishes(seed, 0, {"browse": 3, "checkout": 1}, {"sku": 500}), 2048))
+
+    assert first(1) == first(1)
+    assert first(1)[1:] != first(2)[:-1]
+    assert first(1)[:1024] != first(1)[1024:]
+    share = sum(name == "checkout" for name, _ in first(1)) / 2048
+    assert abs(share - 0.25) < 5 * (0.25 * 0.75 / 2048) ** 0.5
