@@ -67,7 +67,8 @@ def _truth(served: Stub, folder: Path) -> None:
     due = pacing.schedule(stream, seed=1).due
     truth = np.where((due >= STALL[0]) & (due < STALL[1]), STALL[1] - due, 0.0)
     rows, _ = _squall(served, folder, stream, stall=STALL)
-    count, _, stock = _locust(served, folder, f"constant_throughput({RATE / STOCK_USERS})", STOCK_USERS, SECONDS, STALL)
+    pace = f"constant_throughput({RATE / STOCK_USERS})"
+    count, _, stock = _locust(served, folder, pace, users=STOCK_USERS, seconds=SECONDS, stall=STALL)
     print(f"a stub that stalls {STALL[1] - STALL[0]:g} s in {SECONDS:g} s, {RATE:g} requests/s planned")
     ours = (rows.done - rows.due).quantile(list(SHARES)).to_list()
     for name, values in (("truth", np.quantile(truth, SHARES)), ("squall", ours), ("stock Locust", stock)):
@@ -104,7 +105,7 @@ def _per_core(served: Stub, folder: Path) -> None:
     closed = ClosedStream(0, {"look": 1.0}, SATURATING_USERS, 100.0, 0.0, 0.0, SATURATED_S)
     rows, lines = _squall(served, folder, closed)
     free = len(rows) / _cpu_seconds(lines)
-    count, used, _ = _locust(served, folder, "constant(0)", SATURATING_USERS, SATURATED_S, None)
+    count, used, _ = _locust(served, folder, "constant(0)", users=SATURATING_USERS, seconds=SATURATED_S)
     stock = count / used
     print("requests per second of the generator's CPU time")
     print(f"  squall, 2,000/s by schedule      {paced:7.0f}   {paced / stock:.1f} times FastHttpUser")
@@ -153,7 +154,7 @@ def _squall(
 
 
 def _locust(
-    served: Stub, folder: Path, wait: str, users: int, seconds: float, stall: tuple[float, float] | None
+    served: Stub, folder: Path, wait: str, *, users: int, seconds: float, stall: tuple[float, float] | None = None
 ) -> tuple[int, float, list[float]]:
     """Run stock Locust; returns its requests, the CPU seconds, and the percentiles that it reports."""
     path = folder / "locustfile.py"

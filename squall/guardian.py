@@ -12,10 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from squall import registry
-from squall.marks import end_all
+from squall.marks import end_all, start_ticks
 
 DONE = b"done\n"
 WATCHING = b"watching\n"
@@ -94,11 +94,20 @@ def clean_up(entry: registry.Entry) -> list[str]:
 
 
 def _sessions(journal: Path) -> list[int]:
-    """Return the process ids of journaled nodes: each led a session, which its children outlive it in."""
+    """Return the process ids of journaled nodes: each led a session, which its children outlive it in.
+
+    The kernel gives no number again while a session of that number has members, so one that names a later process now
+    is left out.
+    """
     # Imported late: `targets.base` is not needed while the guardian waits.
     from squall.journal import still_open  # noqa: PLC0415 - the guardian must start fast
 
-    return [int(str(undo.args["pid"])) for undo in still_open(journal) if undo.action == "end_process"]
+    found: list[int] = []
+    for undo in still_open(journal):
+        if undo.action == "end_process":
+            family = cast("list[dict[str, int]]", undo.args.get("family") or [undo.args])
+            found += [one["pid"] for one in family if start_ticks(one["pid"]) in {None, one.get("start_ticks")}]
+    return found
 
 
 def _strike(journal: Path) -> list[str]:

@@ -45,7 +45,8 @@ class _Child:
     end: asyncio.Event = field(default_factory=asyncio.Event)
     code: int | None = None
     asked: bool = False  # somebody wants it to end
-    frozen: dict[int, int] = field(default_factory=dict)  # helper processes of a paused node -> line in the journal
+    frozen: tuple[int, ...] = ()  # all processes of a paused node
+    frozen_undo: int | None = None  # their line in the journal
 
 
 class Supervisor:
@@ -121,9 +122,9 @@ class Supervisor:
     async def pause(self, node: str) -> None:
         """Freeze a node and all that it started."""
         child = self._running(node)
-        family = processes.freeze(child.process.pid)
-        for helper in family[1:]:
-            child.frozen[helper] = self._journal_end(node, helper)
+        self._forget_frozen(child)
+        child.frozen = tuple(processes.freeze(child.process.pid))
+        child.frozen_undo = self._journal_end(node, *child.frozen)
         self._tell(node, "paused")
 
     async def resume(self, node: str) -> None:
@@ -131,7 +132,7 @@ class Supervisor:
         child = self._children.get(node)
         if child is None:
             return
-        processes.send([*child.frozen, child.process.pid], signal.SIGCONT)
+        processes.send(reversed(child.frozen), signal.SIGCONT)
         self._forget_frozen(child)
         self._tell(node, "resumed")
 
@@ -204,9 +205,9 @@ class Supervisor:
             name = program.command.argv[0]
             raise TargetError(f"{program.command.node} could not be started: {error}", hint=f"ls -l {name}") from error
 
-    def _journal_end(self, node: str, pid: int) -> int:
-        args = {"pid": pid, "start_ticks": processes.start_ticks(pid), "node": node}
-        return self._bench.journal.open(Undo("end_process", args))
+    def _journal_end(self, node: str, *pids: int) -> int:
+        family = [{"pid": pid, "start_ticks": processes.start_ticks(pid)} for pid in pids]
+        return self._bench.journal.open(Undo("end_process", {"node": node, **family[0], "family": family}))
 
     def _ended(self, node: str, child: _Child) -> None:
         """Take leave of an ended process; called by the event loop."""
@@ -227,9 +228,9 @@ class Supervisor:
             self._tell(node, "exited", _status(child.code))
 
     def _forget_frozen(self, child: _Child) -> None:
-        for line in child.frozen.values():
-            self._bench.journal.strike(line)
-        child.frozen.clear()
+        if child.frozen_undo is not None:
+            self._bench.journal.strike(child.frozen_undo)
+        child.frozen, child.frozen_undo = (), None
 
     async def _answer(self, program: Program, child: _Child) -> None:
         """Ask a starting node until it answers."""
