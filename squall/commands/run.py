@@ -78,6 +78,8 @@ def run_plan(plan: Plan, directory: Path, console: Console) -> int:
         return Exit.BAD_SCENARIO
     except BaseExceptionGroup as group:
         code = explain(group, console)
+    if code is not None and not (directory / "run.json").exists():
+        return code  # it ended before there was anything to judge
     verdict = _judge(directory, console)
     if not_undone:
         console.print("could not be undone: " + "; ".join(not_undone), style="bold red", markup=False)

@@ -1,7 +1,6 @@
 """What this machine has and lacks for a local mesh: servers with their versions, ports, space, permissions."""
 
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -110,18 +109,19 @@ def _space(folder: Path) -> Finding:
 
 
 def _other_user(folder: Path) -> Finding:
-    """Look at the user that PostgreSQL runs as: it must have a name, and reach its files."""
+    """Look at the user that PostgreSQL runs as: it must have a name, or be able to get one, and reach its files."""
     user = postgres.runs_as()
-    if not _has_name(os.geteuid() if user is None else user):
-        return Finding("database user", ok=False, detail="PostgreSQL's user has no name", mend="adduser squall")
+    if not postgres.has_name() and not _may_borrow_a_name():
+        detail = "the user has no name, which PostgreSQL wants, and may not make a user namespace to get one"
+        return Finding("database user", ok=False, detail=detail, mend="adduser squall")
     ok = user is None or postgres.everyone_may_enter(folder)
     detail = f"may enter {folder}" if ok else f"not root, and others cannot enter {folder}"
     return Finding("database user", ok=ok, detail=detail, mend="TMPDIR=/tmp squall ...")
 
 
-def _has_name(user: int) -> bool:
+def _may_borrow_a_name() -> bool:
     try:
-        pwd.getpwuid(user)
-    except KeyError:
+        subprocess.run((*postgres.AS_NOBODY, "true"), capture_output=True, timeout=_WITHIN, check=True)
+    except (OSError, subprocess.SubprocessError):
         return False
     return True

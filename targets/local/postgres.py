@@ -5,6 +5,7 @@ cache. Commits still write their WAL before they answer (`synchronous_commit`), 
 """
 
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -23,6 +24,7 @@ from targets.local.supervisor import Program, Supervisor
 
 NAME: Final = "squall"  # of the database and of its user
 _NOBODY: Final = 65534
+AS_NOBODY: Final = ("unshare", "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--")
 
 SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
@@ -71,6 +73,16 @@ def runs_as() -> int | None:
     return _NOBODY if os.geteuid() == 0 else None
 
 
+def has_name() -> bool:
+    """Tell whether the user that PostgreSQL runs as has a name on this machine: `initdb` refuses one without."""
+    user = runs_as()
+    try:
+        pwd.getpwuid(os.geteuid() if user is None else user)
+    except KeyError:
+        return False
+    return True
+
+
 def everyone_may_enter(folder: Path) -> bool:
     """Tell whether any user can reach a folder."""
     return all(part.stat().st_mode & stat.S_IXOTH for part in (folder, *folder.parents))
@@ -99,7 +111,8 @@ class Postgres:
         """Make an empty data folder."""
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         fixed = ("-U", NAME, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
-        initdb = (str(self._bin / "initdb"), "-D", str(self.data(node)), *fixed, "--no-instructions", *settings)
+        named = () if has_name() else AS_NOBODY  # a user namespace in which the same user is called nobody
+        initdb = (*named, str(self._bin / "initdb"), "-D", str(self.data(node)), *fixed, "--no-instructions", *settings)
         await supervisor.once(replace(self._command("initdb", initdb), niceness=0))
 
     async def copy(self, supervisor: Supervisor, template: Path, node: str, *, standby: bool = False) -> None:

@@ -99,7 +99,7 @@ def refusal(path: Path) -> str:
         return f"{path} could not be asked for its version: {error}"
     if version == VERSION:
         return ""
-    return f"{path} is version {version or 'unknown'}, needed is {VERSION}"
+    return f"{path} is no Toxiproxy server {VERSION}: it says version {version or 'unknown'}"
 
 
 def version_of(path: Path) -> str:

@@ -170,6 +170,7 @@ def hop_of(name: str, callee: str, **changes: object) -> variants.Envoy:
     return policies.model_copy(update={callee: hop.model_copy(update=changes)})
 
 
+TIMER = 0.01  # seconds by which a timer of Envoy may be early
 PAYMENTS = ("orders->payments-1", "orders->payments-2")
 CATALOG = ("edge->catalog-1", "edge->catalog-2")
 
@@ -198,8 +199,8 @@ async def test_each_attempt_has_its_own_number_and_times(tmp_path: Path) -> None
         (row["lid"], row["attempt_no"], row["status"]) for row in rows
     ]
     gaps = [later["t_in"] - earlier["t_in"] for earlier, later in pairwise(rows)]
-    assert all(0.2 <= gap < 0.5 for gap in gaps), gaps
-    assert all(0.2 <= row["t_out"] - row["t_in"] < 0.5 for row in rows)
+    assert all(0.2 - TIMER <= gap < 0.5 for gap in gaps), gaps
+    assert all(0.2 - TIMER <= row["t_out"] - row["t_in"] < 0.5 for row in rows)
     assert {0.9} == {row["deadline_left"] for row in rows}
     assert {"catalog-1", "catalog-2"} == {row["replica"] for row in rows}
 
@@ -271,7 +272,7 @@ async def test_canaries_feel_the_faults_of_their_own_edge_and_of_the_entry(tmp_p
         body = (await it.get("/_probe/media?bytes=9")).text
         posted = (await it.client.post(f"http://{it.node.listen}/_probe/media", content=b"x" * 9)).text
         heads = [head.split(" HTTP")[0] for up in it.upstreams.values() for head in up.heads]
-    assert slow[0] >= 0.3 > slow[1]
+    assert slow[0] >= 0.3 - TIMER > slow[1]
     assert aborted == [418] * 4
     assert (body, posted) == ("ok", "ok")
     assert sorted(heads) == ["GET /healthz?bytes=9", "POST /healthz"]
@@ -290,7 +291,7 @@ async def test_retries_go_on_while_a_fault_is_injected(tmp_path: Path) -> None:
 
 
 EJECTION = variants.Ejection(
-    local_failures=3, gateway_failures=None, interval_ms=100, base_ms=300, max_percent=50.0
+    local_failures=3, gateway_failures=None, interval_ms=100, base_ms=1500, max_percent=50.0
 )  # fmt: skip
 
 
@@ -306,7 +307,7 @@ async def test_a_failing_instance_is_ejected_and_comes_back(failing: Answer, tmp
     assert counted["outlier_detection.ejections_enforced_total"] == 1  # never both
     assert opened["edge"] == closed["edge"] in PAYMENTS
     assert tuple((turn["from"], turn["to"]) for turn in (opened, closed)) == (("closed", "open"), ("open", "closed"))
-    assert 0.3 <= closed["t"] - opened["t"] < 1.5
+    assert 1.5 - TIMER <= closed["t"] - opened["t"] < 3
 
 
 @pytest.mark.parametrize(("gateway_failures", "ejected"), [(None, 0), (3, 1)])

@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ from targets.toxiproxy import server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 AS_ROOT = os.geteuid() == 0
-PYTHON_IN_REACH = all(postgres.everyone_may_enter(Path(one).resolve().parent) for one in (sys.executable, __file__))
+ROOT = Path(__file__).parents[2]
 REPLICATED = "select status from pg_stat_wal_receiver"
 
 
@@ -410,21 +410,34 @@ def executable_of(target, node):
     return Path(f"/proc/{pid_of(target, node)}/exe").readlink()
 
 
+def python_in_reach():
+    """Return a Python of this version that every user can execute; None when all are out of reach."""
+    names = (sys.executable, shutil.which(f"python{sys.version_info[0]}.{sys.version_info[1]}", path=os.defpath))
+    found = [Path(name).resolve() for name in names if name]
+    return next((path for path in found if postgres.everyone_may_enter(path.parent)), None)
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="the other tests run as an ordinary user then")
-@pytest.mark.skipif(not PYTHON_IN_REACH, reason="this Python stands in a folder that other users cannot enter")
-def test_an_ordinary_user_can_bring_it_up(folder):
+@pytest.mark.skipif(python_in_reach() is None, reason="every Python stands in a folder that other users cannot enter")
+@pytest.mark.parametrize("user", [1, 12345], ids=["with a name", "without"])
+def test_an_ordinary_user_can_bring_it_up(folder, user):
     """Without root the same mesh comes up and goes."""
     home = folder / "home"
     home.mkdir()
+    os.chown(home, user, user)
     toxiproxy = shutil.copy(server.ensure(print).path, folder / "toxiproxy-server")
-    somebody = pwd.getpwnam("daemon")  # PostgreSQL wants a user with a name
-    os.chown(home, somebody.pw_uid, somebody.pw_gid)
-    environment = {"HOME": str(home), "TMPDIR": str(home), "PATH": os.environ["PATH"], server.VARIABLE: str(toxiproxy)}
+    environment = {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}",
+        server.VARIABLE: str(toxiproxy),
+    }
     done = subprocess.run(
-        [sys.executable, __file__, str(home / "w")],
+        [python_in_reach(), __file__, str(home / "w")],
         env=environment,
-        user=somebody.pw_uid,
-        group=somebody.pw_gid,
+        user=user,
+        group=user,
         extra_groups=[],
         capture_output=True,
         text=True,

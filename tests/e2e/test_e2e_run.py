@@ -191,10 +191,11 @@ def test_a_killed_harness_leaves_nothing(scenario: Path, tmp_path: Path, moment:
 def test_a_bad_scenario_starts_nothing(tmp_path: Path) -> None:
     """A misspelt name ends with 64 and a place, before anything exists."""
     bad = tmp_path / "bad.yaml"
-    bad.write_text(SCENARIO.replace("orders->payments, delay", "orders->paymnts, delay"))
+    text = SCENARIO.replace("orders->payments, delay", "orders->paymnts, delay")
+    bad.write_text(text)
     ended = squall("run", bad, "--out", tmp_path / "run")
     assert ended.returncode == 64
-    assert "bad.yaml:9:" in ended.stderr
+    assert f"bad.yaml:{text[: text.index('paymnts')].count(chr(10)) + 1}:" in ended.stderr
     assert "orders->payments" in ended.stderr
     assert not (tmp_path / "run").exists()
 
