@@ -14,6 +14,7 @@ import pandas as pd
 
 from reports import amplification, goodput, latency
 from reports import expectations as e
+from reports.analyses import maker_of, section_of
 from reports.expect import parse
 from reports.history import History
 from reports.phases import Span, faulted, judged, named, within
@@ -250,6 +251,22 @@ def _observed(history: History, stated: e.Observed) -> Measured:
     return Measured(float(values[-1]), 1)
 
 
+def _measured(history: History, stated: e.Measured) -> Measured:
+    """Take the number that an analysis makes; where its interval lies on both sides of the bound nothing is known."""
+    section = section_of(maker_of(stated.measure), history)
+    subject = next((one for one in section.subjects if one.name == (stated.subject or one.name)), None)
+    found = subject.measure(stated.measure, stated.phase or "") if subject is not None else None
+    if found is None or found.value is None:
+        why = found.why if found is not None else section.why
+        raise UnsupportedError(why or f"nothing is known of {stated.subject or 'the run'}")
+    ends = [end for end in (found.low, found.high) if end is not None] or [found.value]
+    held = {stated.bound.holds(end) for end in ends}
+    if len(held) > 1:
+        why = f"{found.value:.4g}, but 95 % interval {ends[0]:.4g} to {ends[-1]:.4g}"
+        raise UnsupportedError(f"{why}; {found.samples} samples do not decide it", found.samples)
+    return Measured(found.value, found.samples, found.why, holds=held == {True})
+
+
 _MEASURES: Mapping[str, Callable[[History, Any], Measured]] = {
     "availability": _availability,
     "latency": _latency,
@@ -264,4 +281,5 @@ _MEASURES: Mapping[str, Callable[[History, Any], Measured]] = {
     "balance": _balance,
     "attempts": _attempts,
     "observation": _observed,
+    "measured": _measured,
 }

@@ -13,6 +13,7 @@ from typing import Final, cast, get_args
 from lark import Lark
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
+from reports.analyses import kinds
 from reports.expect_reader import Complaint, Reader, either, nearest
 from reports.expectations import Expectation, Name, Statistic
 
@@ -44,6 +45,7 @@ _TERMINALS: Final[Mapping[str, str]] = {
     "COUNTED": "count or rate",
     "$END": "the end",
     "SHARE": "share",
+    "MEASURE": "a measure such as trip overshoot",
 }
 
 
@@ -77,7 +79,14 @@ def parse(text: str) -> Expectation:
 @functools.cache
 def _parser() -> Lark:
     grammar = Path(__file__).with_name("expectations.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", maybe_placeholders=False)
+    return Lark(f"{grammar}\n{_measures()}\n", parser="lalr", maybe_placeholders=False)
+
+
+def _measures() -> str:
+    """Return the terminal of all measure names: longer ones first, any blanks between their words."""
+    names = sorted(kinds(), key=len, reverse=True)
+    words = "|".join(re.escape(name).replace(r"\ ", r"\s+") for name in names) or r"\0"
+    return rf"MEASURE.3: /({words})(?![\w.-])/"
 
 
 def _complaint(error: UnexpectedInput, text: str) -> Complaint:
@@ -102,8 +111,8 @@ def _column(error: UnexpectedInput, text: str) -> int:
 def _bad_start(word: str, column: int) -> Complaint:
     if not word:
         return Complaint("an expectation is missing", column, "write one such as: availability of all >= 99.9%")
-    guess = nearest(word, FIRST_WORDS)
-    hint = f"did you mean {guess}?" if guess else f"an expectation begins with {either(FIRST_WORDS)}"
+    guess = nearest(word, FIRST_WORDS) or nearest(word, list(kinds()))
+    hint = f"did you mean {guess}?" if guess else f"an expectation begins with {either(FIRST_WORDS)}, or a measure"
     return Complaint(f"unknown metric {word!r}", column, hint)
 
 

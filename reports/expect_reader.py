@@ -9,6 +9,7 @@ from typing import Any, Final, cast, get_args
 
 from lark import Token, Transformer, v_args
 
+from reports.analyses import kinds
 from reports.expectations import (
     ALL,
     ANY,
@@ -24,6 +25,7 @@ from reports.expectations import (
     Latency,
     LimiterRejects,
     LossArea,
+    Measured,
     Name,
     NameKind,
     Observed,
@@ -169,6 +171,24 @@ class Reader(Transformer[Token, Any]):
     def observation(self, name: str, compare: _Compare) -> Expectation:
         return Observed(name, self._bound(compare, ""))
 
+    def subject(self, token: Token) -> Token:
+        return token
+
+    def measured(self, name: Token, *rest: Any) -> Expectation:
+        kind = kinds()[" ".join(name.split())]
+        subject, compare, phase = _parts(rest)
+        if kind.subject == "run" and subject is not None:
+            self.complaints.append(Complaint(f"{kind.name} is of the whole run", subject.column or 1, "leave `of` out"))
+        if kind.subject != "run" and subject is None:
+            said = f"{kind.name} is of one {kind.subject}"
+            self.complaints.append(Complaint(said, name.column or 1, f"write {kind.name} of ..."))
+        if phase is not None and not kind.phased:
+            said = f"{kind.name} is of the whole run, not of one phase"
+            self.complaints.append(Complaint(said, name.column or 1, "leave `during` out"))
+        if subject is None or kind.subject == "run":
+            return Measured(kind.name, "", self._bound(compare, kind.unit), phase)
+        return Measured(kind.name, self._named(kind.subject, subject), self._bound(compare, kind.unit), phase)
+
     def _named(self, kind: NameKind, token: Token) -> str:
         text = str(token).strip('"')
         if (kind, text) not in _WILD:
@@ -203,6 +223,13 @@ class Reader(Transformer[Token, Any]):
         else:
             said, column = f"{str(quantity.unit)!r} is not a unit that fits here", quantity.unit.column
         self.complaints.append(Complaint(said, column or 1, f"write it like {_EXAMPLES[unit]}"))
+
+
+def _parts(rest: Sequence[Any]) -> tuple[Token | None, _Compare, str | None]:
+    """Return the subject, the bound and the phase of a measure, of which the first and the last may be missing."""
+    subject = rest[0] if isinstance(rest[0], Token) else None
+    after = rest[1:] if subject is not None else rest
+    return subject, after[0], after[1] if len(after) > 1 else None
 
 
 def _range(unit: Unit) -> str:

@@ -12,7 +12,7 @@ from typing import ClassVar, Final, Literal
 Operator = Literal["<", "<=", ">", ">=", "="]
 Unit = Literal["s", "share", "/s", ""]
 Statistic = Literal["p50", "p90", "p95", "p99", "p99.9", "p100", "mean"]
-NameKind = Literal["operation", "tenant", "edge", "link", "phase", "outcome", "limiter", "observation"]
+NameKind = Literal["operation", "tenant", "edge", "link", "phase", "outcome", "limiter", "observation", "service"]
 
 ALL: Final = "all"  # every operation, or every tenant's requests together
 ANY: Final = "any"  # any limiter
@@ -252,6 +252,21 @@ class Observed(Stated):
         return f"observation {self.name} {self.bound}"
 
 
+@dataclass(frozen=True, slots=True)
+class Measured(Stated):
+    """A number that one of the analyses makes, of one subject: an edge, a limiter, an operation, a service."""
+
+    form = "measured"
+    measure: str
+    subject: str  # "" is the whole run
+    bound: Bound
+    phase: str | None = None
+
+    def __str__(self) -> str:
+        whose = f" of {self.subject if '->' in self.subject else _word(self.subject)}" if self.subject else ""
+        return f"{self.measure}{whose} {self.bound}{_during(self.phase)}"
+
+
 Expectation = (
     Availability
     | Latency
@@ -266,6 +281,7 @@ Expectation = (
     | Balance
     | Attempts
     | Observed
+    | Measured
 )
 
 

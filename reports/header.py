@@ -1,8 +1,12 @@
 """`run.json` as frozen records: what was planned, on which host, when. Keys that are missing get neutral values."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from reports.policies import Policy, read_policies
+
+_P = TypeVar("_P", bound=Policy)
 
 
 class _Record(BaseModel):
@@ -79,6 +83,12 @@ class Facts(_Record):
     edges: tuple[EdgeFact, ...] = ()
     operations: dict[str, OperationFact] = Field(default_factory=dict)
     protections: Any = None
+    policies: tuple[Any, ...] = ()
+
+    def declared(self, kind: type[_P], edge: str = "") -> tuple[_P, ...]:
+        """Return the declared policies of one kind, of one edge or of all."""
+        found = read_policies(self.policies)
+        return tuple(one for one in found if isinstance(one, kind) and edge in {"", one.edge})
 
     def edge_of(self, where: str) -> str:
         """Return the edge that a link belongs to; an edge's own name, and a name nobody knows, come back unchanged."""

@@ -58,9 +58,9 @@ class FaultWindow:
     states: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class History:
-    """All that a run directory tells.
+    """All that a run directory tells. A history is equal only to itself.
 
     `requests`, `attempts` and `series` have the columns of `reports.schema`; `requests` and `attempts` also have those
     of `reports.columns`. `canaries` and `generator` hold the events of those kinds, one a row.

@@ -1,11 +1,13 @@
 """All figures of a run for `verdict.json`, computed whether or not an expectation asks for them."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
-from reports import amplification, transitions
+from reports import amplification, analyses, transitions
+from reports.analyses.base import Measure, Section
 from reports.availability import availability, outcomes
 from reports.history import History
 from reports.latency import latencies
@@ -30,6 +32,7 @@ def metrics(history: History) -> dict[str, Any]:
         "retries": transitions.retries(history),
         "limits": transitions.limits(history),
         "recovery": resilience(history),
+        "analyses": {section.key: _section(section) for section in analyses.sections(history)},
         "observations": {str(event.get("name")): event.get("value") for event in history.of_kind("observation")},
         "notes": _notes(history),
     }
@@ -79,6 +82,19 @@ def _fault(fault: Any) -> dict[str, Any]:
         "text": fault.plan.text,
         **times,
     }
+
+
+def _section(section: Section) -> dict[str, Any]:
+    """Return what an analysis says as plain JSON types."""
+    subjects = {
+        one.name: {"says": one.sentence, "measures": [_measure(m) for m in one.measures], **one.facts}
+        for one in section.subjects
+    }
+    return {"title": section.title, "says": section.sentence, "why": section.why, "subjects": subjects}
+
+
+def _measure(measure: Measure) -> dict[str, Any]:
+    return {**asdict(measure), "result": measure.result}
 
 
 def _notes(history: History) -> list[str]:

@@ -20,6 +20,7 @@ from reports.expectations import (
     Latency,
     LimiterRejects,
     LossArea,
+    Measured,
     Observed,
     Outcomes,
     Recovery,
@@ -30,6 +31,7 @@ from scenarios.plan import OpenStream, Plan, planned_between
 CONFIDENCE: Final = 0.95
 RARE: Final = 0.05  # bounds this near to 0 or 1 are about rare events
 FEWEST_A_WINDOW: Final = 5  # requests in a window of one second, below which its goodput is mostly noise
+MADE: Final = "made by an analysis: unknown where its interval lies on both sides of the bound"
 WARM: Final = "warm"  # a first phase of this name is not judged
 
 
@@ -89,8 +91,10 @@ def _row(plan: Plan, text: str) -> Chance:
             return Chance(text, None, *_moves(plan, value))
         case BreakerStays():
             return Chance(text, None, True, f"a state, watched for {end - start:g} s: one transition decides")
-        case Observed():
-            return Chance(text, None, True, "counted once after the run: exact")
+        case Measured() | Observed():
+            return Chance(
+                text, None, True, "counted once after the run: exact" if isinstance(value, Observed) else MADE
+            )
 
 
 def _window(plan: Plan, value: Expectation) -> tuple[float, float]:

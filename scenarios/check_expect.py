@@ -56,6 +56,7 @@ def _known(draft: Draft, target: TargetMap | None) -> Mapping[NameKind, Sequence
         known["edge"] = [*(edge.name for edge in target.edges), *links]
         known["link"] = links
         known["observation"] = list(target.observations)
+        known["service"] = list(dict.fromkeys(node.service for node in target.nodes))
         if operations:
             known["limiter"] = [*target.limiters, *operations, ANY]
     return known

@@ -106,6 +106,7 @@ class Plan:
     max_users: int  # bound of the pool of Locust users
     target_facts: dict[str, Any] = field(default_factory=dict)  # nodes, edges, links, operations: names for the report
     protections: dict[str, dict[str, Any]] = field(default_factory=dict)  # variant -> what it switches on
+    policies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # variant -> what it declares, neutrally
 
     @property
     def duration(self) -> float:
@@ -128,7 +129,11 @@ class Plan:
             "streams": [_stream_document(stream) for stream in self.streams],
             "faults": [self._fault_document(step) for step in self.faults],
             "expectations": list(self.expectations),
-            "target_facts": {**self.target_facts, "protections": self.protections.get(self.variant, {})},
+            "target_facts": {
+                **self.target_facts,
+                "protections": self.protections.get(self.variant, {}),
+                "policies": self.policies.get(self.variant, []),
+            },
         }
 
     def _fault_document(self, step: FaultStep) -> dict[str, Any]:

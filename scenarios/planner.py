@@ -10,7 +10,7 @@ from scenarios.model import AnyLoad, ClosedLoad, Control, LocustfileLoad, OpenLo
 from scenarios.plan import ClosedStream, FaultStep, LocustfileStream, OpenStream, Plan, RatePoint, Stream
 from scenarios.timeline import Timeline
 from targets.base import TargetMap
-from targets.catalogue import protections
+from targets.catalogue import policies, protections
 
 __all__ = ["Chance", "Source", "chance", "plan"]
 
@@ -51,6 +51,7 @@ def plan(scenario: Scenario, target: TargetMap, source: Source) -> Plan:
         max_users=scenario.max_users or _max_users(streams, target),
         target_facts=_facts(target),
         protections={name: protections(target.name, name) for name in (scenario.variant, control) if name},
+        policies={name: policies(target.name, name) for name in (scenario.variant, control) if name},
     )
 
 

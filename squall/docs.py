@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from reports.analyses import ALL
+from reports.analyses.base import Unit
 from reports.schema import ARROW_FILES
 from scenarios.model import schema_text
 from squall.cli import cli
@@ -111,12 +113,33 @@ def columns() -> str:
     return "".join(parts)
 
 
+def measures() -> str:
+    """Return the page of what the analyses measure."""
+    parts = [HEAD, "# What the analyses measure\n"]
+    for analysis in ALL:
+        parts.append(f"\n## {analysis.title}\n")
+        for kind in analysis.kinds:
+            rows = [
+                ("what", kind.about),
+                ("formula", kind.formula),
+                ("unit", UNITS[kind.unit]),
+                ("of", f"{kind.subject}{', also of each phase' if kind.phased else ''}"),
+                ("inputs", kind.inputs),
+                ("blind to", kind.blind),
+                ("source", kind.source),
+            ]
+            parts.append(f"\n### {kind.name}\n\n{table(('', ''), rows)}")
+    return "".join(parts)
+
+
+UNITS: Mapping[Unit, str] = {"s": "seconds", "share": "share of 1", "/s": "a second", "": "a number"}
 PAGES: Mapping[str, Callable[[], str]] = {
     "command-line.md": command_line,
     "faults.md": faults,
     "library.md": scenarios,
     "mesh-names.md": mesh,
     "columns.md": columns,
+    "measures.md": measures,
 }
 
 

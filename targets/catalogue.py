@@ -20,6 +20,16 @@ def protections(target: str, variant: str) -> dict[str, Any]:
     return load(variant).model_dump(mode="json", include={"about", "services", "envoy"})
 
 
+def policies(target: str, variant: str) -> list[dict[str, Any]]:
+    """Return what a target's variant declares of its protections, in neutral records; empty where none is known."""
+    if target != MESH.name or variant not in MESH.variants:
+        return []
+    from targets.mesh import policies as mesh  # noqa: PLC0415 - most callers want the map alone
+    from targets.mesh.variants import load  # noqa: PLC0415 - likewise
+
+    return mesh.policies(load(variant))
+
+
 def spec(name: str) -> TargetSpec:
     """Return the target that can be brought up under a name; imports what that takes.
 
