@@ -1,15 +1,16 @@
 """Judging expectations: each is computed from the history, and is `unknown` whenever the data does not support it.
 
-Zero samples never pass. A percentile is judged when 3 samples lie beyond it (p99 needs 300); a share may pass when a
-single miss could be seen at all (99.9 % needs 1,000 requests), and fails at any size. The gate is the point estimate;
-the interval, where the sample supports one, is told in `why`.
+Zero samples never pass. A share passes or fails when its exact 95 % bounds lie on one side of the limit, and is unknown
+between: 299 good answers of 299 prove 99 %, 2,995 prove 99.9 %. A percentile is judged as the share of requests that
+stay below the limit, once 3 samples lie beyond it (p99 needs 300). What is counted exactly, such as attempts or a share
+that must be 0 or 1, is held to the count.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from reports import amplification, goodput, latency
@@ -20,7 +21,7 @@ from reports.history import History
 from reports.phases import Span, faulted, judged, named, within
 from reports.recovery import recovery_time
 from reports.schema import OUTCOMES
-from reports.statistics import needed, percentile_interval, share_interval, supports
+from reports.statistics import deciding, needed, percentile_interval, share_bounds, share_interval, supports
 from reports.transitions import breaker_events
 from reports.verdict import CheckRow, Result
 
@@ -102,13 +103,32 @@ def _operation(name: str) -> str | None:
 
 
 def _share(hits: int, total: int, bound: e.Bound, note: str = "") -> Measured:
-    """Measure a share; one that no single miss could break for lack of samples does not pass."""
+    """Measure a share; a bound of nothing or of all is held to the count, any other to what the samples prove."""
     low, high = share_interval(hits, total)
     why = f"{hits} of {total}, 95 % interval {low:.4%} to {high:.4%}{note}"
-    room = min(bound.limit, 1 - bound.limit)
-    if 0 < room < 1 and total * room < 1 - 1e-9 and bound.holds(hits / total):
-        raise UnsupportedError(f"{why}; {math.ceil(1 / room)} requests are needed to see {bound}", total)
-    return Measured(hits / total, total, why)
+    value = hits / total
+    if bound.op == "=" or bound.limit in {0.0, 1.0}:
+        return Measured(value, total, why)
+    return Measured(value, total, why, holds=_decided(hits, total, bound, why))
+
+
+def _decided(hits: int, total: int, bound: e.Bound, why: str) -> bool:
+    """Tell whether a share keeps to its bound; raises `UnsupportedError` while both are likely."""
+    held = {bound.holds(end) for end in share_bounds(hits, total)}
+    if len(held) > 1:
+        raise UnsupportedError(f"{why}; {_needs(hits / total, total, bound)}", total)
+    return held == {True}
+
+
+def _needs(share: float, total: int, bound: e.Bound) -> str:
+    enough = deciding(share, bound.limit)
+    if enough is None:
+        return f"that is too near to {_limit_of(bound)} to tell"
+    return f"about {enough:,} are needed to tell it from {_limit_of(bound)}: {enough / total:.1f} times as many"
+
+
+def _limit_of(bound: e.Bound) -> str:
+    return e.quantity(bound.limit, bound.unit)
 
 
 def _availability(history: History, stated: e.Availability) -> Measured:
@@ -128,7 +148,20 @@ def _latency(history: History, stated: e.Latency) -> Measured:
         notes.append("closed loop: users that wait ask less, so this looks better than it was")
     unsent = int((rows["outcome"] == "unsent").sum())
     notes += [f"{unsent} never sent count at their deadline"] if unsent else []
-    return Measured(latency.value_of(rows, quantile), count, "; ".join(notes))
+    why = "; ".join(notes)
+    value = latency.value_of(rows, quantile)
+    if quantile is None or quantile >= 1 or stated.bound.op == "=":
+        return Measured(value, count, why)
+    return Measured(value, count, why, holds=_percentile_holds(rows["latency"].to_numpy(float), quantile, stated.bound))
+
+
+def _percentile_holds(values: Any, quantile: float, bound: e.Bound) -> bool:
+    """Tell whether a percentile keeps to its bound: whether so large a share of the requests stays below the limit."""
+    upper = bound.op in {"<", "<="}
+    holding = int(np.count_nonzero(cast("Any", bound.holds(values))))
+    below = holding if upper else len(values) - holding
+    why = f"{below} of {len(values)} stay below {_limit_of(bound)}"
+    return _decided(below, len(values), e.Bound(">=" if upper else "<", quantile, "share"), why)
 
 
 def _watched(history: History, edge: str) -> int:

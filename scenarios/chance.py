@@ -71,6 +71,11 @@ def expected(plan: Plan, operation: str, tenant: str | None, start: float, end: 
     return total
 
 
+def proving(share: float) -> int:
+    """Return how many samples without a failure rule out a share of failures (at 95 %): 299 for 1 %."""
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-share) - 1e-9)
+
+
 def _row(plan: Plan, text: str) -> Chance:
     value = parse(text)
     start, end = _window(plan, value)
@@ -126,9 +131,9 @@ def _latency(value: Latency, samples: float | None) -> tuple[bool, str]:
 
 
 def _share(bound: Bound, samples: float | None) -> tuple[bool, str]:
-    """Tell whether one miss could be seen at all, and what it would prove if none were."""
+    """Tell whether the bound could be proved if nothing spoke against it, and what else that would prove."""
     room = min(bound.limit, 1 - bound.limit)
-    enough, says = _sized(math.ceil(1 / room - 1e-9) if room > 0 else 1, samples)
+    enough, says = _sized(proving(room) if room > 0 else 1, samples)
     if samples is not None and enough and room <= RARE:
         says += f"; not one miss would prove at most {_percent(provable(samples))} (at 95 %)"
     return enough, says

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from histories import make
 from small_runs import CALM, GUARDED, OUTAGE
 
 from reports.checks import check, check_one
@@ -136,6 +137,35 @@ def test_an_empty_history_passes_nothing(runs, form):
     nothing = {name: getattr(calm, name).iloc[:0] for name in ("requests", "attempts", "canaries", "generator")}
     empty = replace(calm, events=(), **nothing)
     assert check_one(empty, form).result == "unknown"
+
+
+GOOD_OF = [(298, 298, "unknown"), (299, 299, "pass"), (297, 299, "unknown"), (280, 299, "fail"), (97, 100, "unknown")]
+
+
+@pytest.mark.parametrize(("good", "total", "result"), GOOD_OF)
+def test_a_share_is_judged_by_what_the_samples_prove(good, total, result):
+    """99 % is proved by 299 good answers of 299, by one less it is not."""
+    rows = [{"id": str(n), "due": n / 100, "outcome": "ok" if n < good else "app_error"} for n in range(total)]
+    row = check_one(make(rows), "availability of ask >= 99%")
+    assert row.result == result, row.why
+    assert ("are needed" in row.why) == (result == "unknown")
+
+
+@pytest.mark.parametrize(("slow", "result"), [(0, "pass"), (2, "unknown"), (20, "fail")])
+@pytest.mark.parametrize("upper", [True, False])
+def test_a_percentile_is_judged_by_the_share_that_stays_below(slow, result, upper):
+    """p99 of 400 requests, some of them slow, against a limit between quick and slow; from above it is the reverse."""
+    rows = [{"id": str(n), "due": n / 100, "done": n / 100 + (0.5 if n < slow else 0.01)} for n in range(400)]
+    row = check_one(make(rows), f"p99 of ask {'<' if upper else '>'} 100ms")
+    turned = {"pass": "fail", "fail": "pass", "unknown": "unknown"}
+    assert row.result == (result if upper else turned[result]), row.why
+
+
+def test_what_is_counted_exactly_is_held_to_the_count():
+    """A share that must be nothing fails by one request, and passes by none, however few there are."""
+    rows = [{"id": str(n), "due": n / 10, "outcome": "ok"} for n in range(20)]
+    assert check_one(make(rows), "share of shed of ask = 0%").result == "pass"
+    assert check_one(make([*rows[:-1], {**rows[-1], "outcome": "shed"}]), "share of shed of ask <= 0%").result == "fail"
 
 
 def test_a_check_that_breaks_is_unknown_with_its_error(runs):
