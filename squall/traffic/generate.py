@@ -68,7 +68,9 @@ def _hasten() -> None:
 
 def run(spec: TrafficSpec, stop: Event) -> Rows:
     """Run all streams of a load until they end, or `stop` is set; returns its rows, written and closed."""
-    rows = Rows(Path(spec.out), spec.origin)
+    rows = Rows(
+        Path(spec.out), spec.origin, gevent.get_hub().threadpool.apply
+    )  # a disk that stalls holds up no request
     loops = [_loop(spec, stream, rows) for stream in spec.streams]
     pulse = Pulse(rows, lambda: sum(loop.users for loop in loops))
     beats = [gevent.spawn(pulse.beat), gevent.spawn(pulse.report)]

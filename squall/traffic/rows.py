@@ -1,8 +1,11 @@
 """The rows of requests.arrows, appended as they happen, and the outcome of each."""
 
+import io
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +33,14 @@ def outcome_of(status: int, said: str) -> Outcome:
 
 @dataclass
 class Rows:
-    """Collects rows in memory and appends them to the file when `flush` is called."""
+    """Collects rows in memory and appends them to the file when `flush` is called.
+
+    `aside` does a piece of work that may be held up by the disk, and returns when it is done.
+    """
 
     path: Path
     origin: float
+    aside: Callable[[Callable[[], int]], int] = lambda work: work()
     pending: list[Row] = field(default_factory=list)
     sent: int = 0
     done: int = 0
@@ -45,9 +52,10 @@ class Rows:
     changed: float = 0.0
 
     def __post_init__(self) -> None:
-        self._file = self.path.open("wb")
-        self._writer = pa.ipc.new_stream(self._file, REQUESTS)
-        self._file.flush()
+        self._file = self.path.open("wb", buffering=0)
+        self._encoded = io.BytesIO()
+        self._writer = pa.ipc.new_stream(self._encoded, REQUESTS)
+        self._write()
 
     def now(self) -> float:
         """Return seconds on the run's clock."""
@@ -113,11 +121,20 @@ class Rows:
             pa.array(column, type=kind.type) for column, kind in zip(zip(*rows, strict=True), REQUESTS, strict=True)
         ]
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=REQUESTS))
-        self._file.flush()
+        self._write()
         self.written += len(rows)
 
     def close(self) -> None:
         """Append the rest and the end of the stream."""
         self.flush()
         self._writer.close()
+        self._write()
         self._file.close()
+
+    def _write(self) -> None:
+        """Hand what is encoded to the file."""
+        data = memoryview(self._encoded.getvalue())
+        self._encoded.seek(0)
+        self._encoded.truncate()
+        while data:
+            data = data[self.aside(partial(self._file.write, data)) :]

@@ -1,7 +1,9 @@
 """The traffic subprocess against a stub whose truth is known."""
 
 import asyncio
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -124,6 +126,22 @@ class Generator:
 @pytest.fixture
 def generator(stub: Stub, tmp_path: Path) -> Callable[..., Generator]:
     return lambda stream, **options: Generator(stub, tmp_path / "requests.arrows", stream, **options)
+
+
+def test_a_disk_that_stalls_holds_up_no_request(stub: Stub, generator) -> None:
+    """Rows go to a pipe that nobody reads until the load is over: requests leave on time all the same."""
+    going = generator(open_stream(200, 3))
+    os.mkfifo(going.out)
+    going.go()
+    with going.out.open("rb", buffering=0) as pipe:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+        while len(stub.seen) < 600 and time.monotonic() < going.origin + 6:
+            time.sleep(0.05)
+        data = pipe.readall()
+    code, lines, said = going.finish()
+    rows = pa.ipc.open_stream(data).read_pandas()
+    assert (code, lines[-1]["rows"], said) == (0, 600, said)
+    assert (rows.sent - rows.due).quantile(0.99) < 0.1
 
 
 def test_an_open_loop_sees_the_whole_stall(stub: Stub, generator) -> None:
