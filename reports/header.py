@@ -105,6 +105,7 @@ class PlanRecord(_Record):
     variant: str = ""
     seed: int = 0
     control: str | None = None
+    confirm: str | None = None
     duration: float = 0.0
     phases: tuple[PlannedPhase, ...] = ()
     streams: tuple[PlannedStream, ...] = ()

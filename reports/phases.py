@@ -6,7 +6,8 @@ and a phase inside which its first fault starts later begins at that fault's t_e
 requests that were due while the fault was on, not those of the milliseconds in which it was being injected.
 
 The derived stages follow the literature: baseline `[warm, t_eff_on)`, fault `[t_eff_on, t_eff_off)`, recovery
-`[t_eff_off, end of load)`, over all faults of the run together. None of them depends on what the phases are called.
+`[t_eff_off, end of what is judged)`, over all faults of the run together. None of them depends on what the phases are
+called.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pandas as pd
 from reports.history import FaultWindow, History, Phase
 
 WARM = "warm"
+RELIEF, RESTORED = "relief", "restored"  # the two phases that `confirm: metastable` appends: a diagnosis, not judged
 _SAME = 1e-6  # seconds: times that the plan means to be one
 
 
@@ -50,8 +52,10 @@ def named(history: History, name: str) -> Span | None:
 
 
 def judged(history: History) -> Span | None:
-    """Return what an expectation without `during` is about: all phases but a first one named `warm`."""
+    """Return what an expectation without `during` is about: all phases but `warm` and those of a diagnosis."""
     phases = history.phases
+    if history.header.plan.confirm:
+        phases = tuple(phase for phase in phases if phase.name not in {RELIEF, RESTORED})
     if phases and phases[0].name == WARM:
         phases = phases[1:]
     return Span("all", phases[0].start, phases[-1].end) if phases else None
@@ -67,7 +71,7 @@ def baseline(history: History) -> Span | None:
         return None
     first = next(phase.end for phase in history.phases if phase.start == whole.start)
     end = on if on is not None else whole.end if history.header.plan.faults else first
-    return Span("baseline", whole.start, max(whole.start, end))
+    return Span("baseline", whole.start, max(whole.start, min(end, whole.end)))
 
 
 def faulted(history: History) -> Span | None:
@@ -77,7 +81,7 @@ def faulted(history: History) -> Span | None:
 
 
 def recovering(history: History) -> Span | None:
-    """Return the stretch from the end of the last fault's effect to the end of the load; None without faults."""
+    """Return the stretch from the end of the last fault's effect to the end of what is judged; None without faults."""
     off, whole = effect_off(history), judged(history)
     return None if off is None or whole is None else Span("recovery", off, max(off, whole.end))
 
