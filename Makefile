@@ -8,7 +8,7 @@ REQUIREMENTS := requirements/dev.txt requirements/go.txt pyproject.toml
 PACKAGES := squall scenarios faults targets reports
 SOURCES := $(PACKAGES) tests benchmarks
 
-.PHONY: venv demo test lint format docs bench lock clean
+.PHONY: venv demo test lint format docs bench mutants lock clean
 
 venv: $(STAMP)
 
@@ -43,6 +43,9 @@ docs: venv
 
 bench: venv
 	$(BIN)/python -m benchmarks
+
+mutants: venv
+	$(BIN)/python tests/truth/mutants.py $(ANALYSIS)
 
 lock: venv
 	for part in runtime dev go; do \
