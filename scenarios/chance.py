@@ -111,9 +111,9 @@ def _window(plan: Plan, value: Expectation) -> tuple[float, float]:
     if isinstance(value, GoodputRetention | LossArea | Recovery) and plan.faults:
         begin = min(step.at for step in plan.faults)
         until = max(step.until for step in plan.faults)
-        return (until, plan.duration) if isinstance(value, Recovery) else (begin, plan.duration)
+        return (until, plan.judged_until) if isinstance(value, Recovery) else (begin, plan.judged_until)
     warm = len(plan.phases) > 1 and plan.phases[0].name == WARM
-    return plan.phases[warm].start, plan.duration
+    return plan.phases[warm].start, plan.judged_until
 
 
 def _of_requests(value: Latency | Availability | Outcomes, samples: float | None) -> tuple[bool, str]:
@@ -156,7 +156,7 @@ def _windows(samples: float | None, seconds: float) -> tuple[bool, str]:
 
 def _recovery(plan: Plan, value: Recovery) -> tuple[bool, str]:
     """Tell whether the run lasts long enough behind the last fault to see a recovery and that it is steady."""
-    left = plan.duration - max((step.until for step in plan.faults), default=0.0)
+    left = plan.judged_until - max((step.until for step in plan.faults), default=0.0)
     if left >= value.within:
         return True, f"{left:g} s are left after the last fault"
     return False, f"only {left:g} s are left after the last fault: recovery later than that will not be seen"
@@ -164,7 +164,7 @@ def _recovery(plan: Plan, value: Recovery) -> tuple[bool, str]:
 
 def _moves(plan: Plan, value: BreakerMoves | LimiterRejects) -> tuple[bool, str]:
     start = next(span.start for span in plan.phases if span.name == value.phase)
-    left = plan.duration - start
+    left = plan.judged_until - start
     enough = left >= value.within
     return enough, f"an event, looked for in {min(left, value.within):g} s" + ("" if enough else ", then the run ends")
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from reports.expectations import ALL, ANY, Amplification, Balance, GoodputRetention, LossArea, Name, NameKind, Recovery
+from scenarios.diagnosis import NAMES as DIAGNOSIS
 from scenarios.draft import Draft, ExpectDraft
 from scenarios.problems import Place, Problems
 from scenarios.tree import Mapping as MappingTree
@@ -46,7 +47,7 @@ def _known(draft: Draft, target: TargetMap | None) -> Mapping[NameKind, Sequence
     known: dict[NameKind, Sequence[str]] = {}
     operations = operations_of(draft)
     if draft.phases:
-        known["phase"] = list(draft.phases)
+        known["phase"] = [*draft.phases, *(DIAGNOSIS if draft.confirm else ())]
     if draft.loads:
         known["tenant"] = _tenants(draft)
     if operations:

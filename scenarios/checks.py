@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scenarios.check_expect import check_expectations
 from scenarios.check_faults import check_faults
+from scenarios.diagnosis import check_diagnosis
 from scenarios.draft import Draft, LoadDraft
 from scenarios.model import ClosedLoad, LocustfileLoad, OpenLoad, parse_moment
 from scenarios.problems import Problems
@@ -24,6 +25,7 @@ def check(draft: Draft, target: TargetMap | None, folder: Path, problems: Proble
         if target is not None:
             _check_mix(load, target, problems)
     check_faults(draft, target, timeline, problems)
+    check_diagnosis(draft, timeline, problems)
     check_expectations(draft, target, problems)
     if target is not None:
         _check_variants(draft, target, problems)

@@ -14,6 +14,7 @@ from reports.expectations import Expectation, Name
 from scenarios.model import (
     AnyLoad,
     ClosedLoad,
+    Confirm,
     Control,
     FaultEntry,
     FaultTimes,
@@ -24,6 +25,7 @@ from scenarios.model import (
     Positive,
     Ramp,
     Scenario,
+    Search,
     Step,
     Word,
 )
@@ -81,6 +83,8 @@ class Draft:
     faults: list[FaultDraft] = field(default_factory=list)
     expects: list[ExpectDraft] = field(default_factory=list)
     control: Scalar | None = None  # the control's variant
+    confirm: Confirm | None = None
+    search: Search | None = None
 
     def scenario(self) -> Scenario:
         """Return the scenario; only for a draft without problems."""
@@ -97,6 +101,8 @@ class Draft:
             faults=tuple(entries),
             expect=tuple(str(draft.text.value) for draft in self.expects),
             control=Control.model_construct(variant=str(self.control.value)) if self.control else None,
+            confirm=self.confirm,
+            search=self.search,
         )
 
 
@@ -117,10 +123,12 @@ def read(tree: Tree, kinds: Mapping[str, type[Fault]], problems: Problems) -> Dr
     draft.faults = [_fault(item, kinds, problems) for item in faults]
     draft.expects = [_expect(item, problems) for item in _items(top, "expect", problems, Scalar)]
     draft.control = _control(top.get("control"), problems)
+    draft.confirm = _confirm(top.get("confirm"), problems)
+    draft.search = _search(top.get("search"), problems)
     return draft
 
 
-def _keys(model: type[Load | Scenario | Head | FaultTimes | Step | Ramp]) -> tuple[str, ...]:
+def _keys(model: type[Load | Scenario | Head | FaultTimes | Step | Ramp | Confirm | Search]) -> tuple[str, ...]:
     return tuple(info.alias or name for name, info in model.model_fields.items())
 
 
@@ -242,3 +250,24 @@ def _control(tree: Tree | None, problems: Problems) -> Scalar | None:
         return variant
     problems.add(control.place, "variant is missing", "write it like {variant: none}")
     return None
+
+
+def _confirm(tree: Tree | None, problems: Problems) -> Confirm | None:
+    """Return what `confirm: metastable` or `confirm: {relief: 20s, ...}` asks for; `none` and null ask for nothing."""
+    if tree is None or (isinstance(tree, Scalar) and tree.value in {None, "none"}):
+        return None
+    if isinstance(tree, Scalar) and tree.value == "metastable":
+        return Confirm.model_validate({})
+    confirm = mapping(tree, problems, "confirm", "confirm: metastable, or confirm: {relief: 20s, restored: 30s}")
+    if confirm is None:
+        return None
+    return validated(Confirm, with_known_keys(confirm, _keys(Confirm), problems, "key"), problems, "confirm")
+
+
+def _search(tree: Tree | None, problems: Problems) -> Search | None:
+    if tree is None:
+        return None
+    search = mapping(tree, problems, "search", "search: {rate: [60/s, 240/s], within: 10/s}")
+    if search is None:
+        return None
+    return validated(Search, with_known_keys(search, _keys(Search), problems, "key"), problems, "search")

@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 from faults.base import Fault
 from faults.catalogue import load as load_faults
 from scenarios.plan import Arrivals
-from targets.units import Duration, Rate, parse_duration
+from targets.units import Duration, Rate, Share, parse_duration
 
 WORD: Final = r"[A-Za-z_]\w*([.-]\w+)*"
 _MOMENT: Final = re.compile(rf"\s*(?P<phase>{WORD})\s*(?:\+\s*(?P<offset>.+))?", re.ASCII)
@@ -194,6 +194,30 @@ class Control(Part):
     variant: str
 
 
+class Confirm(Part):
+    """Whether a state was metastable: after the recovery the load is cut until the system is well, then restored."""
+
+    relief: Positive = Field(20.0, description="how long the load is cut")
+    restored: Positive = Field(30.0, description="how long the whole load is back")
+    load: Annotated[Share, Field(gt=0, lt=1)] = Field(
+        0.5, description="the part of the load that stays while it is cut"
+    )
+    capacity: PositiveRate | None = Field(None, description="hidden capacity: then `load` is a part of that")
+
+
+class Search(Part):
+    """The hidden capacity: the highest rate at which the system recovers from this scenario's faults."""
+
+    rate: tuple[PositiveRate, PositiveRate] = Field(description="lowest and highest rate that are tried")
+    within: PositiveRate = Field(description="how near to the truth is near enough")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.rate[1] - self.rate[0] < self.within:
+            raise ValueError("rate: the highest rate lies above the lowest by `within` or more")
+        return self
+
+
 class Head(Part):
     """What a scenario says about itself, and what it runs against."""
 
@@ -214,6 +238,8 @@ class Scenario(Head):
     faults: tuple[FaultEntry, ...] = ()
     expect: Annotated[tuple[str, ...], Field(min_length=1, description="see docs/scenarios.md")]
     control: Control | Literal["none"] | None = Field(None, description="none: no control run")
+    confirm: Confirm | Literal["metastable"] | None = Field(None, description="metastable, or its numbers")
+    search: Search | None = Field(None, description="for `squall search`")
 
 
 def json_schema() -> dict[str, Any]:

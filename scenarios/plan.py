@@ -87,6 +87,15 @@ class FaultStep:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchRange:
+    """The rates between which the hidden capacity is searched, requests/s."""
+
+    low: float
+    high: float
+    within: float  # how near is near enough
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that a run will do."""
 
@@ -104,6 +113,8 @@ class Plan:
     expectations: tuple[str, ...]  # as written; reports parses them again
     control: str | None  # variant of the control run
     max_users: int  # bound of the pool of Locust users
+    confirm: Literal["metastable"] | None = None  # its last two phases are a diagnosis: load cut, load restored
+    search: SearchRange | None = None
     target_facts: dict[str, Any] = field(default_factory=dict)  # nodes, edges, links, operations: names for the report
     protections: dict[str, dict[str, Any]] = field(default_factory=dict)  # variant -> what it switches on
     policies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # variant -> what it declares, neutrally
@@ -112,6 +123,11 @@ class Plan:
     def duration(self) -> float:
         """Seconds from the first phase's start to the last one's end."""
         return self.phases[-1].end
+
+    @property
+    def judged_until(self) -> float:
+        """Seconds from the first phase's start to the end of what is judged: a diagnosis behind it is not."""
+        return self.phases[-3].end if self.confirm else self.duration
 
     def to_document(self) -> dict[str, Any]:
         """Return the plan as plain JSON types, for `run.json` and `squall plan --json` (docs/run-directory.md)."""
@@ -123,6 +139,8 @@ class Plan:
             "variant": self.variant,
             "seed": self.seed,
             "control": self.control,
+            "confirm": self.confirm,
+            "search": None if self.search is None else asdict(self.search),
             "duration": self.duration,
             "max_users": self.max_users,
             "phases": [asdict(phase) for phase in self.phases],

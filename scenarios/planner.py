@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from scenarios.chance import Chance, chance
-from scenarios.model import AnyLoad, ClosedLoad, Control, LocustfileLoad, OpenLoad, Scenario
-from scenarios.plan import ClosedStream, FaultStep, LocustfileStream, OpenStream, Plan, RatePoint, Stream
+from scenarios.diagnosis import with_confirmation
+from scenarios.model import AnyLoad, ClosedLoad, Confirm, Control, LocustfileLoad, OpenLoad, Scenario
+from scenarios.plan import ClosedStream, FaultStep, LocustfileStream, OpenStream, Plan, RatePoint, SearchRange, Stream
 from scenarios.timeline import Timeline
 from targets.base import TargetMap
 from targets.catalogue import policies, protections
@@ -34,7 +35,7 @@ def plan(scenario: Scenario, target: TargetMap, source: Source) -> Plan:
     folder = source.path.parent
     streams = tuple(_stream(index, load, timeline, folder) for index, load in enumerate(scenario.load))
     control = scenario.control.variant if isinstance(scenario.control, Control) else None
-    return Plan(
+    planned = Plan(
         name=scenario.name,
         about=scenario.about,
         teaches=scenario.teaches,
@@ -52,7 +53,9 @@ def plan(scenario: Scenario, target: TargetMap, source: Source) -> Plan:
         target_facts=_facts(target),
         protections={name: protections(target.name, name) for name in (scenario.variant, control) if name},
         policies={name: policies(target.name, name) for name in (scenario.variant, control) if name},
+        search=None if scenario.search is None else SearchRange(*scenario.search.rate, scenario.search.within),
     )
+    return with_confirmation(planned, scenario.confirm) if isinstance(scenario.confirm, Confirm) else planned
 
 
 def _stream(index: int, load: AnyLoad, timeline: Timeline, folder: Path) -> Stream:

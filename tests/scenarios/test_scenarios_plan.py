@@ -39,6 +39,8 @@ def test_the_whole_document(tmp_path):
         "variant": "full",
         "seed": 11,
         "control": "none",
+        "confirm": None,
+        "search": None,
         "duration": 31.0,
         "max_users": 360,
         "phases": [
