@@ -21,7 +21,7 @@ from squall.marks import environment, start_ticks
 from squall.names import nearest
 from squall.run import make_workspace
 from targets.base import Bench, Target, TargetSpec
-from targets.catalogue import spec, targets
+from targets.catalogue import spec, targets, theory
 
 DOWN_WITHIN = 30.0  # seconds
 
@@ -62,6 +62,7 @@ async def _hold(target_spec: TargetSpec, variant: str, interrupts: Interrupts, c
         bench = Bench(run_id, workspace, journal, clock.mono_anchor, environment(run_id), interrupts.hurry, tell)
         async with target_spec.up(bench, variant) as target:
             _print_addresses(target)
+            _print_theory(target)
             console.print(f"up in {clock.now():.1f} s; Ctrl-C or `squall down` ends it")
             await anyio.sleep_forever()
 
@@ -70,6 +71,11 @@ def _print_addresses(target: Target) -> None:
     print(f"entry http://{target.entry}")
     for node, address in target.addresses().items():
         print(f"{node} {address}", flush=True)
+
+
+def _print_theory(target: Target) -> None:
+    for line in theory(target.map.name, target.variant):
+        print(f"expect {line}", flush=True)
 
 
 def down(console: Console) -> int:

@@ -13,7 +13,6 @@ from typing import Final
 from targets.base import Address, Edge, TargetError, TargetMap
 from targets.envoy import clusters, filters
 from targets.envoy.model import Document, EnvoyNode, Upstream
-from targets.mesh import variants
 
 PROBE_PREFIX: Final = "/_probe"
 _FLUSH_MS: Final = 50  # the default of 10 s loses a killed Envoy's last rows
@@ -29,10 +28,8 @@ class Addresses:
     links: Mapping[str, Address]  # link name -> where Toxiproxy listens for it; may hold other callers' links
 
 
-def for_mesh(
-    target_map: TargetMap, name: str, policies: variants.Envoy, addresses: Addresses, folder: Path
-) -> EnvoyNode:
-    """Return what one of the mesh's Envoys does.
+def for_mesh(target_map: TargetMap, name: str, policies: object, addresses: Addresses, folder: Path) -> EnvoyNode:
+    """Return what one of a target's Envoys does.
 
     Parameters
     ----------
@@ -41,7 +38,7 @@ def for_mesh(
     name
         `edge` or `payments-lb`.
     policies
-        The `envoy` section of the variant.
+        The `envoy` section of the variant: a `Hop` for each callee service that an Envoy reaches, under its name.
     addresses
         Its own addresses and those of the links.
     folder
@@ -61,7 +58,7 @@ def for_mesh(
     )
 
 
-def _upstream(edge: Edge, policies: variants.Envoy, links: Mapping[str, Address], *, alone: bool) -> Upstream:
+def _upstream(edge: Edge, policies: object, links: Mapping[str, Address], *, alone: bool) -> Upstream:
     return Upstream(
         edge=edge.name,
         prefix="/" if alone else f"/{edge.callee}",

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -30,18 +30,19 @@ SERVERS: Final[dict[str, tuple[Callable[[], Path], str]]] = {
 }
 
 
-def findings() -> Iterator[Finding]:
-    """Look at everything; starts each server only to ask for its version."""
-    for name, (find, mend) in SERVERS.items():
-        yield _server(name, find, mend)
+def findings(servers: Collection[str] = tuple(SERVERS)) -> Iterator[Finding]:
+    """Look at everything that a target with these servers needs; starts each only to ask for its version."""
+    for name in servers:
+        yield _server(name, *SERVERS[name])
     yield _toxiproxy()
     yield _ports()
     yield _space(Path(tempfile.gettempdir()))
-    yield _other_user(Path(tempfile.gettempdir()))
+    if "postgres" in servers:
+        yield _other_user(Path(tempfile.gettempdir()))
 
 
-def require() -> None:
-    """Refuse a machine that lacks something; starts nothing.
+def require(servers: Collection[str] = tuple(SERVERS)) -> None:
+    """Refuse a machine that lacks something that these servers need; starts nothing.
 
     Raises
     ------
@@ -49,8 +50,9 @@ def require() -> None:
         With all that is missing, and the commands that mend it.
     """
     folder = Path(tempfile.gettempdir())
-    servers = (_presence(name, find, mend) for name, (find, mend) in SERVERS.items())
-    bad = [finding for finding in (*servers, _space(folder), _other_user(folder)) if not finding.ok]
+    here = [_presence(name, *SERVERS[name]) for name in servers]
+    user = [_other_user(folder)] if "postgres" in servers else []
+    bad = [finding for finding in (*here, _space(folder), *user) if not finding.ok]
     if bad:
         what = "; ".join(f"{finding.name}: {finding.detail}" for finding in bad)
         raise TargetError(what, hint="\n".join(finding.mend for finding in bad))

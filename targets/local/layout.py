@@ -1,6 +1,6 @@
-"""Which address each node, link and control interface of a local mesh has."""
+"""Which address each node, link and control interface of a local target has."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from targets.base import Address, TargetMap
@@ -12,7 +12,7 @@ TOXIPROXY = "toxiproxy"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The addresses of one mesh."""
+    """The addresses of one target."""
 
     map: TargetMap
     nodes: Mapping[str, Address]  # where each node listens itself
@@ -34,8 +34,10 @@ class Layout:
         return self.links[edge.links[0].name]
 
 
-def lay_out(target_map: TargetMap, take: Callable[[], int]) -> Layout:
-    """Give every listener of the mesh a port from `take`."""
+def lay_out(
+    target_map: TargetMap, take: Callable[[], int], control: Iterable[str] = (*ENVOYS, "nats", TOXIPROXY)
+) -> Layout:
+    """Give every listener of a target a port from `take`; `control` names the control interfaces."""
 
     def address() -> Address:
         return Address(HOST, take())
@@ -44,5 +46,5 @@ def lay_out(target_map: TargetMap, take: Callable[[], int]) -> Layout:
         map=target_map,
         nodes={node.name: address() for node in target_map.nodes},
         links={link.name: address() for edge in target_map.edges for link in edge.links},
-        control={name: address() for name in (*ENVOYS, "nats", TOXIPROXY)},
+        control={name: address() for name in control},
     )

@@ -6,11 +6,11 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
-from targets.mesh.config import Level, ServiceConfig
+from targets.mesh.config import Level
 from targets.mesh.kit import context
 
 FLUSH_S = 0.04
@@ -18,6 +18,34 @@ TROUBLE_BURST = 5  # equal lines let through
 TROUBLE_WINDOW_S = 10.0
 _LEVELS: dict[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _SECRET = re.compile(r"password|passwd|secret|token|authorization|cookie|api_?key", re.IGNORECASE)
+
+
+class LogConfig(Protocol):
+    """Where a log goes, and what every line of it carries."""
+
+    @property
+    def node(self) -> str:
+        """Return the node that writes it."""
+
+    @property
+    def service(self) -> str:
+        """Return the node's service."""
+
+    @property
+    def environment(self) -> str:
+        """Return `local`, `docker`, ..."""
+
+    @property
+    def log_path(self) -> str:
+        """Return the file."""
+
+    @property
+    def log_level(self) -> Level:
+        """Return the least level that is written."""
+
+    @property
+    def origin(self) -> float:
+        """Return time.monotonic() at the run clock's zero."""
 
 
 class JsonLog:
@@ -33,7 +61,7 @@ class JsonLog:
 
     def __init__(
         self,
-        config: ServiceConfig,
+        config: LogConfig,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:

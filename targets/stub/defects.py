@@ -1,0 +1,52 @@
+"""What can be wrong with the stub on purpose: each name one small branch in the law that it belongs to."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One thing that is wrong: what the stub does instead, and the check that should find it."""
+
+    about: str
+    law: str  # file that has the branch
+    found_by: str  # measure or check
+
+
+DEFECTS: Final[dict[str, Defect]] = {
+    "opens_too_late": Defect("the breaker takes one failure in a row more", "breaker", "detection calls"),
+    "window_off_by_one": Defect("the breaker's window and minimum are one call larger", "breaker", "detection calls"),
+    "successes_ignored": Defect("a success does not end a row of failures", "breaker", "false opens"),
+    "two_half_open_probes": Defect("half-open lets one probe more through at once", "breaker", "half-open probes"),
+    "never_half_open": Defect("an open breaker stays open for good", "breaker", "recovery delay"),
+    "open_time_short": Defect("it probes after half of its open time", "breaker", "open-time error"),
+    "growth_ignored": Defect("the open time does not grow after failed probes", "breaker", "open-time error"),
+    "open_leaks": Defect("every tenth call passes while it is open", "breaker", "open leakage"),
+    "late_success_closes": Defect("an answer to a call from before the trip closes it", "breaker", "late results"),
+    "failed_probe_closes": Defect("a failed probe closes it", "breaker", "re-open after a failed probe"),
+    "cancelled_counts": Defect("a call that its caller left counts as a failure", "breaker", "what counts"),
+    "counts_400": Defect("an answer of 400 counts as a failure", "breaker", "what counts"),
+    "attempts_plus_one": Defect("one attempt more than declared", "retrier", "attempts of one request"),
+    "jitter_missing": Defect("every pause has its full length", "retrier", "spacing"),
+    "backoff_not_growing": Defect("every pause is drawn as the first one", "retrier", "spacing"),
+    "retry_on_400": Defect("an answer of 400 is asked again", "retrier", "retried permanent errors"),
+    "retries_writes": Defect("requests that are not idempotent are asked again", "retrier", "non-idempotent retries"),
+    "ignores_retry_after": Defect("a Retry-After is not waited for", "retrier", "Retry-After"),
+    "budget_ignored": Defect("retries go on when the budget is spent", "retrier", "amplification"),
+    "retries_past_deadline": Defect("attempts begin after the caller has given up", "retrier", "deadline overrun"),
+    "limiter_per_process": Defect("each instance allows the whole limit", "limiter", "envelope excess"),
+    "limiter_2n_window": Defect("the window is a fixed one", "limiter", "sliding-window excess"),
+    "limiter_burst_ignored": Defect("the bucket keeps all tokens that it ever earned", "limiter", "envelope excess"),
+    "limiter_shared": Defect("all tenants share one limit", "limiter", "fairness"),
+    "limiter_no_header": Defect("a refusal says no Retry-After", "back", "headers"),
+    "timeout_per_read": Defect("each read has the whole timeout, so a slow drip has none", "wire", "timeout error"),
+    "deadline_not_passed": Defect("the callee hears the first deadline, not what is left", "caller", "deadline left"),
+    "bulkhead_off_by_one": Defect("one call more runs at one time", "gate", "in-flight bound"),
+    "hedges_always": Defect("every request is hedged at once", "caller", "extra attempts"),
+    "queue_unbounded": Defect("any number of requests wait", "line", "queue bound"),
+    "serves_expired": Defect("work is begun after its deadline", "line", "work begun too late"),
+    "works_for_nobody": Defect("work goes on when its caller has left", "back", "orphan work"),
+    "order_reversed": Defect("the last one waiting is served first, or the first where the last should be", "line",
+                             "order of the line"),
+    "no_drain": Defect("a stop cuts off what is being answered", "process", "failures at a stop"),
+}  # fmt: skip

@@ -1,0 +1,102 @@
+"""front: takes a request in, limits it, and asks back for it with all protections that its numbers switch on."""
+
+import asyncio
+import math
+import random
+from typing import Final
+
+from targets.mesh.kit import context
+from targets.mesh.kit.log import JsonLog
+from targets.stub.caller import Caller, End
+from targets.stub.config import StubConfig
+from targets.stub.gate import Gate
+from targets.stub.limits import Admission
+from targets.stub.wire import Exchange, Pool
+
+_STATUS: Final = {"timeout": 504, "deadline": 504, "connect": 502, "reset": 502}
+_KEPT: Final = ("x-squall-outcome", "retry-after", "x-waited-ms", "content-type")
+
+
+class Front:
+    """The caller."""
+
+    def __init__(self, config: StubConfig, log: JsonLog) -> None:
+        variant, rng = config.variant, random.Random(f"{config.seed}:{config.node}")
+        limit = variant.limit if variant.limit and variant.limit.holder == "front" else None
+        self._limit = Admission(limit, config, log) if limit else None
+        self._gate = Gate(variant.front.bulkhead, config.defects) if variant.front.bulkhead else None
+        self._pool = Pool(config.calls(), each_read="timeout_per_read" in config.defects)
+        self._caller = Caller(self._pool, variant.front, rng, log, config.defects)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.in_flight = 0
+        self.answered = 0
+
+    def handle(self, exchange: Exchange) -> None:
+        """Begin with a request."""
+        self.in_flight += 1
+        task = asyncio.get_running_loop().create_task(self._serve(exchange))
+        exchange.gone = lambda: _end(task)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def gauges(self) -> dict[str, float]:
+        """Return what /metrics shows."""
+        states = {"closed": 0, "half_open": 1, "open": 2}
+        return {
+            "in_flight": self.in_flight,
+            "answered": self.answered,
+            "attempts": self._caller.attempts,
+            "refused_open": self._caller.refused,
+            "limited": self._limit.refused if self._limit else 0,
+            "gate_running": self._gate.running if self._gate else 0,
+            "gate_waiting": self._gate.waiting if self._gate else 0,
+            "breaker_state": states[self._caller.breaker.state] if self._caller.breaker else 0,
+        }
+
+    def close(self) -> None:
+        """End the connections to back."""
+        self._pool.close()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.in_flight -= 1
+        self.answered += 1
+        if not task.cancelled() and task.exception() is not None:
+            task.get_loop().call_exception_handler({"message": "a request broke", "exception": task.exception()})
+
+    async def _serve(self, exchange: Exchange) -> None:
+        context.request_id.set(exchange.header("x-request-id"))
+        if self._limit is not None and not self._limit.admit(exchange):
+            return
+        if self._gate is None:
+            _pass_on(exchange, await self._caller.ask(exchange))
+            return
+        if not await self._gate.enter():
+            _refuse(exchange, "shed", 1.0)
+            return
+        try:
+            end = await self._caller.ask(exchange)
+        finally:
+            self._gate.leave()
+        _pass_on(exchange, end)
+
+
+def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+def _refuse(exchange: Exchange, outcome: str, wait: float) -> None:
+    headers = {"x-squall-outcome": outcome, "retry-after": str(max(1, math.ceil(wait)))}
+    exchange.answer(503, b"", headers)
+
+
+def _pass_on(exchange: Exchange, end: End) -> None:
+    """Answer with what back said, or with why it said nothing."""
+    if end.reply is not None:
+        kept = {name: end.reply.headers[name] for name in _KEPT if name in end.reply.headers}
+        exchange.answer(end.reply.status, end.reply.body, kept)
+    elif end.cause == "breaker_open":
+        _refuse(exchange, "breaker_open", end.wait or 1.0)
+    else:
+        status = _STATUS[end.cause]
+        exchange.answer(status, b"", {"x-squall-outcome": "timeout" if status == 504 else "app_error"})
