@@ -142,6 +142,20 @@ def suite(paths: tuple[Path, ...], out: Path | None) -> int:
     return command.main(paths, out, console())
 
 
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--variant", help="Protections to switch on, instead of the scenario's.")
+@click.option("--target", help="Target to run against, instead of the scenario's.")
+@click.option("--seed", type=int, help="Seed of all that is random, instead of the scenario's.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for all runs; default runs/<time>-<name>-search.")
+def search(path: Path, **options: Any) -> int:
+    """Find the hidden capacity: the highest load at which the system recovers from a scenario's faults."""
+    from squall.commands import search as command  # noqa: PLC0415 - a command imports only what it needs
+    from squall.commands.run import Options  # noqa: PLC0415 - likewise
+
+    return command.main(path, Options(**options), console())
+
+
 def main() -> None:
     """Run the command line and exit with its code; every error is one clear message."""
     sys.exit(_guarded(lambda: cli.main(standalone_mode=False)))
