@@ -24,9 +24,13 @@ def judge(directory: Path) -> Verdict:
     RunDirectoryError
         `directory` is no run directory.
     """
-    history = read(directory)
+    return judged(read(directory))
+
+
+def judged(history: History) -> Verdict:
+    """Judge a run that was read already, and its control."""
     validity, checks = validate(history), check(history)
-    control = _control(directory, history)
+    control = _control(history.directory, history)
     reasons = _reasons(history, validity)
     if control is not None and control.verdict != "fail":
         reasons.append(f"control: {control.why}")

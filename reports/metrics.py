@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import count
 from typing import Any
 
 import pandas as pd
 
 from reports import amplification, analyses, transitions
-from reports.analyses.base import Measure, Section
+from reports.analyses.base import Measure, Section, Subject
 from reports.availability import availability, outcomes
 from reports.history import History
 from reports.latency import latencies
@@ -33,6 +34,7 @@ def metrics(history: History) -> dict[str, Any]:
         "limits": transitions.limits(history),
         "recovery": resilience(history),
         "analyses": {section.key: _section(section) for section in analyses.sections(history)},
+        "findings": [finding for section in analyses.sections(history) for finding in _findings(section)],
         "observations": {str(event.get("name")): event.get("value") for event in history.of_kind("observation")},
         "notes": _notes(history),
     }
@@ -87,10 +89,33 @@ def _fault(fault: Any) -> dict[str, Any]:
 def _section(section: Section) -> dict[str, Any]:
     """Return what an analysis says as plain JSON types."""
     subjects = {
-        one.name: {"says": one.sentence, "measures": [_measure(m) for m in one.measures], **one.facts}
-        for one in section.subjects
+        name: {"says": one.sentence, "measures": [_measure(m) for m in one.measures], **one.facts}
+        for name, one in by_name(section).items()
     }
     return {"title": section.title, "says": section.sentence, "why": section.why, "subjects": subjects}
+
+
+def by_name(section: Section) -> dict[str, Subject]:
+    """Return an analysis' subjects; of several with one name, all but the first get a number behind it."""
+    found: dict[str, Subject] = {}
+    for one in section.subjects:
+        name = next(name for number in count(1) if (name := _numbered(one.name, number)) not in found)
+        found[name] = one
+    return found
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name} ({number})"
+
+
+def _findings(section: Section) -> Iterator[dict[str, Any]]:
+    """Return the measures that broke their rules, flat."""
+    for name, subject in by_name(section).items():
+        for one in subject.measures:
+            if one.result == "fail":
+                figures = _measure(one)
+                kept = {key: figures[key] for key in ("value", "op", "limit", "unit", "phase", "why")}
+                yield {"analysis": section.key, "subject": name, "measure": one.name, **kept}
 
 
 def _measure(measure: Measure) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The verdict as one self-contained page: no network, no script; light, dark and print."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -9,11 +10,14 @@ from altair.utils.schemapi import debug_mode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from reports import analyses
 from reports.render import metric_tables, run_tables
+from reports.render.analysed import HELD, Standing, findings, overview, tally
 from reports.render.facts import facts_of_both
 from reports.render.figures import Figure, chart_rows, numbers_table, prepare, strips
 from reports.render.narrative import answers, story
 from reports.render.palette import css_variables
+from reports.render.sections import anchor_of, measure_anchor, pictures_of, sections
 from reports.render.verdict_tables import checks_table, control_sentence, reasons, validity_table
 from reports.render.view import Side, View
 from reports.render.words import plural, seconds
@@ -35,9 +39,12 @@ _ICON: Final = {
     '<path d="M5.5 10.5l3 3 6-6.5" fill="none" stroke="currentColor" stroke-width="2.4"/>',
     "fail": '<path d="M6 1h8l5 5v8l-5 5H6l-5-5V6z" fill="none" stroke="currentColor" stroke-width="2"/>'
     '<path d="M6.5 6.5l7 7m0-7l-7 7" fill="none" stroke="currentColor" stroke-width="2.4"/>',
+    "info": '<circle cx="10" cy="10" r="9" fill="none" stroke="currentColor" stroke-width="2"/>'
+    '<path d="M10 8.6v6.4m0-10v1.8" fill="none" stroke="currentColor" stroke-width="2.4"/>',
     "unknown": '<path d="M10 1l9 9-9 9-9-9z" fill="none" stroke="currentColor" stroke-width="2"/>'
     '<path d="M7.8 8a2.2 2.2 0 1 1 3.2 2q-1 .5-1 1.6m0 1.6v1.6" fill="none" stroke="currentColor" stroke-width="1.8"/>',
 }
+_WORDS: Final = {"pass": "Pass", "fail": "Fail", "unknown": "Unknown", "info": "Info"}
 
 
 def render(view: View) -> str:
@@ -47,6 +54,7 @@ def render(view: View) -> str:
     drawn = prepare(view, [found.broken for found in facts if found is not None])
     with debug_mode(False):  # the chart library checks each mark against its schema, which takes longer than drawing
         heads, rows = strips(drawn), chart_rows(drawn)
+        analysed = sections(view, drawn[0], pictures_of(view.main))
     return (
         _environment()
         .get_template("page.html")
@@ -62,6 +70,11 @@ def render(view: View) -> str:
             strips=heads,
             rows=rows,
             numbers=[(one.caption, numbers_table(one)) for one in drawn],
+            analysed=[one for one in analysed if one.standing != "none"],
+            silent=[one for one in analysed if one.standing == "none"],
+            overview=[(anchor_of(key), one) for key, one in overview(view.main.analysed())],
+            findings=findings(view.main.analysed()),
+            tally=tally(view.main.analysed()),
             tables=[table.without_empty_columns() for table in (checks_table(view), validity_table(view)) if table],
             details=[(_heading(view, side), _details(side)) for side in sides],
             closed=closed_loop(view.main.history),
@@ -115,10 +128,23 @@ def _method(side: Side) -> list[str]:
     return lines
 
 
-def _badge(result: str) -> Markup:
-    word = {"pass": "Pass", "fail": "Fail", "unknown": "Unknown"}.get(result, "Unknown")
-    icon = Markup('<svg viewBox="0 0 20 20" aria-hidden="true">{}</svg>').format(Markup(_ICON[word.lower()]))  # noqa: S704  # a constant
-    return icon + word
+def _badge(result: str, words: Mapping[Any, str] = _WORDS) -> Markup:
+    paths = Markup(_ICON.get(result, _ICON["unknown"]))  # noqa: S704  # constants
+    icon = Markup('<svg viewBox="0 0 20 20" aria-hidden="true">{}</svg>').format(paths)
+    return icon + words.get(result, "Unknown")
+
+
+def _standing(result: Standing) -> Markup:
+    """Return a badge that answers whether a protection held up."""
+    return _badge(result, HELD)
+
+
+def _measure(name: str) -> Markup:
+    """Return a measure's name, as a link to what it means."""
+    kind = analyses.kinds().get(name)
+    if kind is None:
+        return _prose(name)
+    return Markup('<a href="#{}" title="{}">{}</a>').format(measure_anchor(name), kind.about, name)
 
 
 def _prose(text: str) -> Markup:
@@ -144,6 +170,9 @@ def _environment() -> Environment:
     environment.filters["prose"] = _prose
     environment.globals.update(
         badge=_badge,
+        standing=_standing,
+        measure=_measure,
+        anchor_of=anchor_of,
         drawing=_drawing,
         light=css_variables(dark=False),
         dark=css_variables(dark=True),

@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
+from reports.render.analysed import findings, tally
 from reports.render.view import View
 from reports.render.words import printable, quantity
 from reports.verdict import CheckRow, ControlRow, Result, ValidityRow
@@ -21,6 +22,7 @@ def render(view: View) -> str:
         _case(suite, f"{name}.control", *_control(view.verdict.control))
     whole = "; ".join(view.verdict.why) or "see the checks and the validity rows"
     _case(suite, f"{name}.run", "the run as a whole", view.verdict.verdict, whole)
+    _findings(suite, view)
     root = ET.Element("testsuites", name="squall")
     root.append(suite)
     for element in (suite, root):
@@ -41,6 +43,14 @@ def _properties(suite: ET.Element, view: View) -> None:
     properties = ET.SubElement(suite, "properties")
     for name, value in facts.items():
         ET.SubElement(properties, "property", name=name, value=printable(value))
+
+
+def _findings(suite: ET.Element, view: View) -> None:
+    """Tell what broke its own rule beside the test cases: it is no failure, since no expectation speaks of it."""
+    said = view.main.analysed()
+    if said:
+        lines = [*(one.text for one in findings(said)), tally(said)]
+        ET.SubElement(suite, "system-out").text = "\n".join(map(printable, lines))
 
 
 def _case(suite: ET.Element, group: str, name: str, result: Result, text: str) -> None:

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from reports.render.analysed import HELD, Standing, findings, overview, tally
 from reports.render.facts import facts_of_both
 from reports.render.narrative import story
 from reports.render.tables import Table
@@ -18,6 +19,14 @@ from reports.verdict import Result
 
 WIDTH: Final = 110
 _STYLE: Final[dict[Result, str]] = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
+_HELD_STYLE: Final[dict[Standing, str]] = {
+    "fail": "bold red",
+    "unknown": "bold yellow",
+    "part": "bold yellow",
+    "pass": "bold green",
+    "info": "dim",
+    "none": "dim",
+}
 _MAX_REASONS = 8
 
 
@@ -44,6 +53,7 @@ def _page(view: View) -> Group:
         Text(printable(story(*facts_of_both(view)))),
         Text(printable(control_sentence(view.verdict)), "dim"),
     ]
+    parts += _protections(view)
     for table in (checks_table(view), validity_table(view)):
         if table:
             parts += [Text(), Text(table.title, "bold"), Padding(_grid(table.without_empty_columns()), (0, 0, 0, 2))]
@@ -54,6 +64,22 @@ def _reasons(view: View) -> list[Text]:
     found = reasons(view)
     lines = [Text(f"  - {printable(reason)}", _STYLE[view.verdict.verdict]) for reason in found[:_MAX_REASONS]]
     return lines + ([Text(f"  - and {len(found) - _MAX_REASONS} more")] if len(found) > _MAX_REASONS else [])
+
+
+def _protections(view: View) -> list[RenderableType]:
+    """Say how each protection held up, and which measures broke their own rule."""
+    said = view.main.analysed()
+    if not said:
+        return []
+    grid = Grid(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
+    for _, section in overview(said):
+        head = Text(HELD[section.standing], _HELD_STYLE[section.standing])
+        grid.add_row(head, Text(printable(f"{section.title}: {section.says}")))
+    found = findings(said)
+    lines = [Text(f"\N{BALLOT X} {one.text}", _STYLE["fail"]) for one in found[:_MAX_REASONS]]
+    lines += [Text(f"and {len(found) - _MAX_REASONS} more in the page")] if len(found) > _MAX_REASONS else []
+    told = [Padding(line, (0, 0, 0, 2)) for line in [*lines, Text(tally(said))]]
+    return [Text(), Text("Protections", "bold"), Padding(grid, (0, 0, 0, 2)), Text(), Text("Findings", "bold"), *told]
 
 
 def _grid(table: Table) -> Grid:

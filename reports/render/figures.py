@@ -9,8 +9,9 @@ import pandas as pd
 
 from reports.expect import ExpectationError, parse
 from reports.expectations import Latency
-from reports.render import bins, charts
-from reports.render.charts import Canvas, Limit, Window
+from reports.render import bars, bins, charts
+from reports.render.canvas import Canvas, Window
+from reports.render.charts import Limit
 from reports.render.facts import Broken
 from reports.render.lanes import Lane
 from reports.render.palette import series_role
@@ -287,7 +288,7 @@ def _lane_row(drawn: Sequence[Drawn]) -> ChartRow | None:
 
 
 def _lanes_of(one: Drawn) -> Callable[[Canvas, str], str]:
-    return lambda canvas, name: charts.lane_chart(canvas, one.lanes[:MAX_LANES], name)
+    return lambda canvas, name: bars.lane_chart(canvas, one.lanes[:MAX_LANES], name)
 
 
 def numbers_table(one: Drawn) -> list[tuple[str, ...]]:

@@ -32,6 +32,7 @@ TONES: Final[dict[str, Tone]] = {
     "connect_error": Tone("#0072b2", "#4fa8dc"),
     "cancelled": Tone("#7b8794", "#8c9aa8"),
     "unsent": Tone("#111111", "#ffffff"),
+    "on_limited": Tone("#1c2733", "#161c23"),  # words on a bar of the colour `limited`
     "series_1": Tone("#0067a5", "#5cb3ea"),
     "series_2": Tone("#c75000", "#ff9550"),
     "series_3": Tone("#00805d", "#2cc79a"),

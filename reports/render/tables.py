@@ -7,12 +7,12 @@ from typing import Literal
 from reports.render.words import NOTHING, SEVERITY
 from reports.verdict import Result
 
-Kind = Literal["text", "number", "result"]
+Kind = Literal["text", "number", "result", "measure"]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading, and whether its cells are words, numbers or results."""
+    """One column: its heading, and whether its cells are words, numbers, results or names of measures."""
 
     name: str
     kind: Kind = "text"

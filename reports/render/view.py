@@ -9,6 +9,7 @@ import pandas as pd
 
 from reports import history, judge
 from reports.history import History
+from reports.render.analysed import Analysed, analysed
 from reports.render.lanes import Lane, lanes_of
 from reports.verdict import CheckRow, ControlRow, ValidityRow, Verdict
 
@@ -68,6 +69,10 @@ class Side:
         origin = self.origin
         return [{**event, "t": float(event["t"]) - origin} for event in self.history.events]
 
+    def analysed(self) -> Analysed:
+        """Return what the verdict says that the analyses found."""
+        return analysed(self.verdict.metrics)
+
     def lanes(self) -> list[Lane]:
         """Return what changed its state during the load."""
         return lanes_of(self.events(), self.recorded)
@@ -106,13 +111,14 @@ def _control(directory: Path) -> Side | None:
 
 def _side(directory: Path) -> Side:
     found = history.read(directory)
-    return Side(found, _stored(directory / "verdict.json") or judge.judge(directory))
+    return Side(found, _stored(directory / "verdict.json") or judge.judged(found))
 
 
 def _stored(path: Path) -> Verdict | None:
     """Return the verdict that stands in the directory; None when there is none, or it cannot be read."""
     try:
         document = json.loads(path.read_bytes())
+        analysed(document["metrics"])
         return Verdict(
             verdict=document["verdict"],
             validity=tuple(_record(ValidityRow, row) for row in document["validity"]),

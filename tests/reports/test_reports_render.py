@@ -10,13 +10,16 @@ import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
+from made_analyses import MADE, SILENT
 
-from reports import judge
+from reports import analyses, judge
 from reports.fake import write_run
 from reports.history import RunDirectoryError
+from reports.metrics import _section
 from reports.render import FILES, FORMATS, render, write_all
 from reports.render.tables import worst
 from reports.story import PAYMENTS_SLOW, UNPROTECTED, FakeFault
@@ -48,6 +51,7 @@ METRICS = {
     "retries": {"edges": {"orders->payments": {"retries": 12, "requests": 10, "saved": 3, "efficiency": 0.25}}},
     "breakers": {"orders->payments": {"opens": 10, "ejections": 0, "first_open_s": 0.8, "open_s": 19.0}},
     "limits": {"tenants": {"noisy": {"requests": 400, "limited": 300}}},
+    "analyses": {one.key: _section(one.analyse(SimpleNamespace(load_start=0.0))) for one in (MADE, SILENT)},
 }
 PASS = Verdict("pass", (SLIP,), (QUICK,), ControlRow("none", "fail", (QUICK.expect,)), METRICS, (), 0)
 FAIL = Verdict("fail", (SLIP,), (QUICK, SLOW), ControlRow("none", "fail", (QUICK.expect,)), METRICS, (), 1)
@@ -62,6 +66,14 @@ UNKNOWN = Verdict(
 )
 VERDICTS = {"pass": PASS, "fail": FAIL, "unknown": UNKNOWN}
 HOSTILE = "<script>alert(1)</script> \x1b[31m\x07 ]]> | `x` & </style>"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made():
+    """Let made-up analyses stand for the real ones, so that these tests know what is said."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analyses, "ALL", (MADE, SILENT))
+        yield
 
 
 @pytest.fixture(scope="module")

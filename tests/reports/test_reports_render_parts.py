@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reports.fake import write_run
 from reports.phases import Span
 from reports.render import bins, narrative, words
-from reports.render.charts import Canvas
+from reports.render.canvas import Canvas
 from reports.render.facts import Impact, Retried, Stretch, _retried, facts_of, facts_of_both
 from reports.render.lanes import lanes_of
 from reports.render.palette import SENTINEL, TONES, css_variables, series_role, themed
