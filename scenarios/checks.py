@@ -105,7 +105,7 @@ def _check_mix(load: LoadDraft, target: TargetMap, problems: Problems) -> None:
 def _check_variants(draft: Draft, target: TargetMap, problems: Problems) -> None:
     """Note unknown variants, and a control that is the run itself."""
     for scalar in (draft.variant, draft.control):
-        if scalar is not None and isinstance(scalar.value, str) and scalar.value not in target.variants:
+        if scalar is not None and isinstance(scalar.value, str) and not target.has_variant(scalar.value):
             problems.unknown(scalar.within(), "variant", scalar.value, target.variants)
     if draft.control and draft.variant and draft.control.value == draft.variant.value:
         said = f"the control's variant is the run's own, {draft.variant.value}"

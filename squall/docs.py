@@ -100,7 +100,10 @@ def mesh() -> str:
     observations = table(("observation", "what it counts"), MESH.observations.items())
     return (
         f"{HEAD}# The sample mesh's names\n\n## Nodes\n\n{nodes}\n## Edges\n\n{edges}\n## Operations\n\n{operations}\n"
-        f"## Observations\n\n{observations}\n## Variants\n\n{', '.join(MESH.variants)}\n"
+        f"## Observations\n\n{observations}\n## Variants\n\n{', '.join(MESH.variants)}\n\n"
+        f"Any of them with a single protection taken out is a variant too, such as `full-without-payments_breaker`; so "
+        f"is one with a single protection put in, such as `none-with-payments_breaker`, which takes it from `full`, or "
+        f"`none-with-payments_retry-of-retries`. The protections: {', '.join(f'`{p}`' for p in MESH.protections)}.\n"
     )
 
 

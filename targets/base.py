@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from targets.derive import derivation
+
 Protocols = Literal["http", "postgres", "valkey", "nats"]
 
 
@@ -86,6 +88,14 @@ class TargetMap:
     observations: Mapping[str, str] = field(default_factory=dict)  # name -> what it counts, taken once after the run
     capabilities: frozenset[str] = frozenset()  # names of the capability protocols below
     limiters: Mapping[str, str] = field(default_factory=dict)  # name in `limiter` events -> what it limits
+    protections: tuple[str, ...] = ()  # what a derived variant may leave out or put in, alone
+
+    def has_variant(self, name: str) -> bool:
+        """Tell whether a variant exists: a listed one, or one derived from two of them (`targets.derive`)."""
+        said = derivation(name)
+        if said is None:
+            return name in self.variants
+        return {said.base, said.donor} <= set(self.variants) and said.protection in self.protections
 
     def links_of(self, where: str) -> tuple[Link, ...]:
         """Return the links that an edge name or a single link's name stands for; empty when unknown."""

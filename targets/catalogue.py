@@ -71,4 +71,4 @@ def spec(name: str) -> TargetSpec:
 
 def _known(target: str, variant: str) -> bool:
     known = targets().get(target)
-    return known is not None and variant in known.variants
+    return known is not None and known.has_variant(variant)

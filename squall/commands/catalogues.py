@@ -65,6 +65,7 @@ def targets() -> list[dict[str, Any]]:
             "edges": [edge.name for edge in found.edges],
             "operations": {operation.name: operation.about for operation in found.operations},
             "variants": list(found.variants),
+            "protections": list(found.protections),
             "observations": dict(found.observations),
             "links": [asdict(link) for edge in found.edges for link in edge.links],
         }

@@ -32,7 +32,7 @@ def up(target: str, variant: str, console: Console) -> int:
     if target not in known:
         console.print(f"unknown target {target!r}{nearest(target, known)}; targets: {', '.join(known)}", markup=False)
         return Exit.BAD_SCENARIO
-    if variant not in known[target].variants:
+    if not known[target].has_variant(variant):
         console.print(f"unknown variant {variant!r}{nearest(variant, known[target].variants)}", markup=False)
         return Exit.BAD_SCENARIO
     interrupts = Interrupts(lambda text: console.print(text, style="bold yellow"))

@@ -10,6 +10,12 @@ ENVOYS: Final = ("edge", "payments-lb")
 STORES: Final = ("postgres-primary", "postgres-replica", "valkey-primary", "valkey-replica", "nats")
 VARIANTS: Final = ("none", "retries", "library", "envoy", "full")
 
+PROTECTIONS: Final = (  # what a derived variant may leave out or put in, alone
+    "payments_retry", "payments_breaker", "payments_bulkhead", "payments_queue", "drop_expired", "cache_fallback",
+    "cache_breaker", "serve_stale", "tenant_limiter", "timeouts", "envoy_timeouts", "envoy_retry", "envoy_ejection",
+    "envoy_thresholds", "envoy_rate_limit",
+)  # fmt: skip
+
 # caller service, callee service, protocol, Envoy that balances it
 _ARROWS: Final[tuple[tuple[str, str, Protocols, str | None], ...]] = (
     ("traffic", "edge", "http", "edge"),
@@ -115,6 +121,7 @@ MESH: Final = TargetMap(
     edges=tuple(_edge(*arrow) for arrow in _ARROWS),
     operations=OPERATIONS,
     variants=VARIANTS,
+    protections=PROTECTIONS,
     observations=OBSERVATIONS,
     capabilities=frozenset({"Proxied", "Killable", "Pausable", "HttpFaultable"}),
     limiters={"tenant": "requests of one tenant to the catalog, in variants that have the limiter"},

@@ -5,9 +5,11 @@ the names: `_s` seconds, `_ms` milliseconds (Envoy's own unit), `_rps` requests/
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from targets.derive import Paths, derive
 
 FOLDER = Path(__file__).with_name("variants")
 
@@ -140,14 +142,50 @@ class Envoy(Record):
 class Variant(Record):
     """A named set of protections."""
 
-    name: Literal["none", "retries", "library", "envoy", "full"]
+    name: str
     about: str
     services: Services
     envoy: Envoy
 
 
+_HOPS: Final = ("catalog", "orders", "media", "payments")
+
+
+def _services(*keys: str) -> Paths:
+    return tuple(("services", key) for key in keys)
+
+
+def _hops(*keys: str) -> Paths:
+    return tuple(("envoy", hop, key) for hop in _HOPS for key in keys)
+
+
+PROTECTIONS: Final[dict[str, Paths]] = {
+    **{
+        name: _services(name)
+        for name in (
+            "payments_retry", "payments_breaker", "payments_bulkhead", "payments_queue", "drop_expired",
+            "cache_fallback", "cache_breaker", "serve_stale", "tenant_limiter",
+        )
+    },
+    "timeouts": _services("timeouts"),
+    "envoy_timeouts": _hops("connect_timeout_ms", "timeout_ms"),
+    "envoy_retry": _hops("retry"),
+    "envoy_ejection": _hops("ejection"),
+    "envoy_thresholds": _hops("thresholds"),
+    "envoy_rate_limit": _hops("rate_limit"),
+}  # fmt: skip
+
+
 def load(name: str, folder: Path = FOLDER) -> Variant:
-    """Read `<name>.yaml`; raises FileNotFoundError or pydantic's ValidationError."""
+    """Read `<name>.yaml`, or compose a derived variant such as `full-without-payments_breaker` (`targets.derive`).
+
+    Raises FileNotFoundError, pydantic's ValidationError, or KeyError for an unknown protection.
+    """
+    composed = derive(name, PROTECTIONS, lambda base: _read(base, folder).model_dump())
+    return _read(name, folder) if composed is None else Variant.model_validate(composed)
+
+
+def _read(name: str, folder: Path) -> Variant:
     from ruamel.yaml import YAML  # noqa: PLC0415 - services get their variant as JSON and need no YAML parser
 
     return Variant.model_validate(YAML(typ="safe").load(folder / f"{name}.yaml"))

@@ -47,6 +47,7 @@ OPERATIONS: Final = (
     ),
 )
 
+PROTECTIONS: Final = ("breaker", "retry", "bulkhead", "hedge", "limit", "queue", "timeout", "cancellation")
 OBSERVATIONS: Final = {
     "answered": "requests that back answered after work",
     "busy_seconds": "seconds of work that back did",
@@ -72,6 +73,7 @@ def stub_map(instances: int = 1) -> TargetMap:
         ),
         operations=OPERATIONS,
         variants=VARIANTS,
+        protections=PROTECTIONS,
         observations=OBSERVATIONS,
         capabilities=frozenset({"Proxied", "Killable", "Pausable", "HttpFaultable"}),
         limiters={"ask": "requests of one tenant, in variants that have a limit"},

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from targets.derive import Paths, derive
 from targets.mesh.variants import Count, Hop, Record, Seconds
 from targets.stub.defects import DEFECTS
 
@@ -192,7 +193,7 @@ class Hops(Record):
 class Variant(Record):
     """A named set of numbers."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
     about: str
     back: Back = Back()
     front: Front = Front()
@@ -215,13 +216,25 @@ class Variant(Record):
         return self
 
 
+PROTECTIONS: Final[Mapping[str, Paths]] = {
+    "breaker": (("front", "breaker"),),
+    "retry": (("front", "retry"),),
+    "bulkhead": (("front", "bulkhead"),),
+    "hedge": (("front", "hedge"),),
+    "limit": (("limit",),),
+    "queue": (("back", "queue"),),
+    "timeout": (("front", "timeout_s"), ("front", "total_s")),
+    "cancellation": (("back", "heeds_leaving"),),
+}
+
+
 def load(name: str, overrides: Mapping[str, Any] | None = None, folder: Path = FOLDER) -> Variant:
-    """Read `<name>.yaml`, with parts of it replaced.
+    """Read `<name>.yaml`, or compose a derived variant (`targets.derive`), with parts of it replaced.
 
     Parameters
     ----------
     name
-        Of a file in `folder`.
+        Of a file in `folder`, or a derived one such as `full-without-breaker`.
     overrides
         Keys to put in place of the file's, nested: `{"front": {"breaker": {"failures": 3}}}`.
     folder
@@ -234,7 +247,8 @@ def load(name: str, overrides: Mapping[str, Any] | None = None, folder: Path = F
     """
     from ruamel.yaml import YAML  # noqa: PLC0415 - the processes get their numbers as JSON and need no YAML parser
 
-    document = YAML(typ="safe").load(folder / f"{name}.yaml")
+    composed = derive(name, PROTECTIONS, lambda base: load(base, folder=folder).model_dump(mode="json"))
+    document = composed or YAML(typ="safe").load(folder / f"{name}.yaml")
     return Variant.model_validate_json(json.dumps(_merged(document, overrides or {})))
 
 
