@@ -5,10 +5,11 @@ from weakref import WeakKeyDictionary
 
 from reports.analyses.balance import BALANCE
 from reports.analyses.base import Analysis, MeasureKind, Section
+from reports.analyses.limit import LIMIT
 from reports.analyses.metastability import METASTABILITY
 from reports.history import History
 
-ALL: Final[tuple[Analysis, ...]] = (BALANCE, METASTABILITY)
+ALL: Final[tuple[Analysis, ...]] = (BALANCE, LIMIT, METASTABILITY)
 _SAID: Final[WeakKeyDictionary[History, dict[str, Section]]] = WeakKeyDictionary()  # a section is made once
 
 

@@ -116,6 +116,6 @@ def _causes(words: str) -> list[str]:
 def _limit(rule: Limiter) -> Record:
     return _record(
         "limit", "tenant", "edge->catalog", "catalog", rule.instances,
-        algorithm="moving_window", rate=rule.tenant_rps, limit=rule.tenant_rps * rule.window_s, window_s=rule.window_s,
+        algorithm="sliding_window", rate=rule.tenant_rps, limit=rule.tenant_rps * rule.window_s, window_s=rule.window_s,
         per="tenant",
     )  # fmt: skip
