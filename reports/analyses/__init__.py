@@ -7,9 +7,10 @@ from reports.analyses.balance import BALANCE
 from reports.analyses.base import Analysis, MeasureKind, Section
 from reports.analyses.limit import LIMIT
 from reports.analyses.metastability import METASTABILITY
+from reports.analyses.retry import RETRY
 from reports.history import History
 
-ALL: Final[tuple[Analysis, ...]] = (BALANCE, LIMIT, METASTABILITY)
+ALL: Final[tuple[Analysis, ...]] = (BALANCE, LIMIT, METASTABILITY, RETRY)
 _SAID: Final[WeakKeyDictionary[History, dict[str, Section]]] = WeakKeyDictionary()  # a section is made once
 
 
