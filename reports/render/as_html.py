@@ -129,9 +129,12 @@ def _method(side: Side) -> list[str]:
 
 
 def _badge(result: str, words: Mapping[Any, str] = _WORDS) -> Markup:
+    return _icon(result) + words.get(result, "Unknown")
+
+
+def _icon(result: str) -> Markup:
     paths = Markup(_ICON.get(result, _ICON["unknown"]))  # noqa: S704  # constants
-    icon = Markup('<svg viewBox="0 0 20 20" aria-hidden="true">{}</svg>').format(paths)
-    return icon + words.get(result, "Unknown")
+    return Markup('<svg viewBox="0 0 20 20" aria-hidden="true">{}</svg>').format(paths)
 
 
 def _standing(result: Standing) -> Markup:
@@ -170,6 +173,7 @@ def _environment() -> Environment:
     environment.filters["prose"] = _prose
     environment.globals.update(
         badge=_badge,
+        icon=_icon,
         standing=_standing,
         measure=_measure,
         anchor_of=anchor_of,
