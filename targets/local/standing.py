@@ -1,8 +1,11 @@
 """What every target of local processes can do while it is up: its addresses, its logs, its faults."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
+
+import anyio
 
 from targets.base import Address, Bench, HttpFault, ProbePoint, Process, TargetError, TargetMap, Toxic
 from targets.envoy import runtime
@@ -114,6 +117,20 @@ class Standing:
 def wall_anchor(bench: Bench) -> float:
     """Return the wall clock's time at the run clock's zero."""
     return time.time() - (time.monotonic() - bench.origin)
+
+
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await work that nothing cuts short: neither an anyio scope nor a cancellation of the task, which waits for it."""
+    task, cut = asyncio.create_task(work), False
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                cut = True
+    task.result()
+    if cut:
+        raise asyncio.CancelledError
 
 
 async def plainly(work: Awaitable[None]) -> None:

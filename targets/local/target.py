@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import anyio
 import asyncpg
 
 from targets.base import Bench, Finding, LogSource, TargetMap
@@ -13,7 +12,7 @@ from targets.local.bringup import Site
 from targets.local.forks import Forks
 from targets.local.layout import lay_out
 from targets.local.links import Links, server_path
-from targets.local.standing import Standing, plainly
+from targets.local.standing import Standing, plainly, to_the_end
 from targets.local.supervisor import Supervisor
 from targets.mesh import observe, variants
 from targets.mesh.topology import ENVOYS, MESH, SERVICES, STORES, instances
@@ -58,8 +57,7 @@ class LocalMesh:
                 await plainly(bringup.bring_up(site, self._toxiproxy or server_path()))
                 yield LocalTarget(site)
             finally:
-                with anyio.CancelScope(shield=True):
-                    await bringup.bring_down(site)
+                await to_the_end(bringup.bring_down(site))
 
 
 class LocalTarget(Standing):

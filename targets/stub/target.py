@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import anyio
 import httpx
 
 from targets.base import Bench, Finding, LogSource, TargetMap
 from targets.local import doctor, ports
 from targets.local.links import server_path
-from targets.local.standing import Standing, plainly
+from targets.local.standing import Standing, plainly, to_the_end
 from targets.stub import site as sites
 from targets.stub.site import Site
 from targets.stub.topology import STUB
@@ -53,8 +52,7 @@ class LocalStub:
                 await plainly(sites.bring_up(site, self._toxiproxy or server_path()))
                 yield StubTarget(site)
             finally:
-                with anyio.CancelScope(shield=True):
-                    await sites.bring_down(site)
+                await to_the_end(sites.bring_down(site))
 
 
 class StubTarget(Standing):

@@ -353,7 +353,7 @@ def test_a_broken_server_ends_the_bring_up(folder, monkeypatch, module):
 
 
 def test_an_interrupted_bring_up_leaves_nothing(folder):
-    """Bring-up can be cancelled at any moment."""
+    """Bring-up can be cancelled at any moment, and so can the way down."""
 
     async def story(after):
         try:
@@ -362,8 +362,14 @@ def test_an_interrupted_bring_up_leaves_nothing(folder):
         except TimeoutError:
             return
 
+    async def cut_short():
+        async with mesh(folder / "down"):
+            asyncio.get_running_loop().call_later(0.05, asyncio.current_task().cancel)
+
     for after in (0.02, 0.3, 0.8):
         asyncio.run(story(after))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cut_short())
 
 
 def test_the_database_template_is_made_when_it_is_missing_or_damaged(folder, monkeypatch):

@@ -23,6 +23,7 @@ import pytest
 from valkey.asyncio import Valkey
 
 from targets.base import Address
+from targets.local import postgres
 from targets.mesh.observe import observe
 from targets.mesh.seed import seed_media, text
 from targets.mesh.variants import load
@@ -97,7 +98,18 @@ class Stack:
             data.mkdir()
             os.chown(data, NOBODY, NOBODY) if IS_ROOT else None
             subprocess.run(
-                [binaries / "initdb", "-D", data, "-U", "squall", "-A", "trust", "--no-sync", "--no-instructions"],
+                [
+                    *(() if postgres.has_name() else postgres.AS_NOBODY),
+                    binaries / "initdb",
+                    "-D",
+                    data,
+                    "-U",
+                    "squall",
+                    "-A",
+                    "trust",
+                    "--no-sync",
+                    "--no-instructions",
+                ],
                 check=True,
                 capture_output=True,
                 user=user,
