@@ -144,6 +144,22 @@ def suite(paths: tuple[Path, ...], out: Path | None) -> int:
 
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option("--repeats", type=int, default=3, show_default=True, help="How often each configuration runs.")
+@click.option("--only", multiple=True, help="A protection to look at; can be given more than once. Default: all.")
+@click.option("--variant", help="Protections to look at, instead of the scenario's.")
+@click.option("--target", help="Target to run against, instead of the scenario's.")
+@click.option("--seed", type=int, help="Seed of the first repeat, instead of the scenario's.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for all; default runs/<time>-<name>-ablation.")
+def ablate(path: Path, repeats: int, only: tuple[str, ...], **options: Any) -> int:
+    """Run a scenario with each protection switched off alone and on alone: what each one buys and costs."""
+    from squall.commands import ablate as command  # noqa: PLC0415 - a command imports only what it needs
+    from squall.commands.run import Options  # noqa: PLC0415 - likewise
+
+    return command.main(path, command.Wish(Options(**options), repeats, only), console())
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
 @click.option("--variant", help="Protections to switch on, instead of the scenario's.")
 @click.option("--target", help="Target to run against, instead of the scenario's.")
 @click.option("--seed", type=int, help="Seed of all that is random, instead of the scenario's.")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from targets.base import TargetError, TargetMap, TargetSpec
+from targets.derive import OFF, derivation, differing
 from targets.mesh.topology import MESH
 from targets.stub.topology import STUB
 
@@ -38,6 +39,19 @@ def policies(target: str, variant: str) -> list[dict[str, Any]]:
     from targets.mesh.variants import load  # noqa: PLC0415 - likewise
 
     return mesh.policies(load(variant))
+
+
+def switched_on(target: str, variant: str) -> tuple[str, ...]:
+    """Return the protections of a variant that can be switched off alone: those in which it differs from `none`."""
+    if not _known(target, variant) or derivation(variant) is not None or OFF not in targets()[target].variants:
+        return ()
+    if target == STUB.name:
+        from targets.stub import variants as stub  # noqa: PLC0415 - most callers want the map alone
+
+        return differing(stub.load(variant).model_dump(), stub.load(OFF).model_dump(), stub.PROTECTIONS)
+    from targets.mesh import variants as mesh  # noqa: PLC0415 - likewise
+
+    return differing(mesh.load(variant).model_dump(), mesh.load(OFF).model_dump(), mesh.PROTECTIONS)
 
 
 def theory(target: str, variant: str) -> list[str]:
