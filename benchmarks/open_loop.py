@@ -22,6 +22,7 @@ LOOK = Operation("look", "GET", "/look/{sku}", deadline=5.0, params={"sku": 100}
 RATE, SECONDS, STALL = 100.0, 10.0, (4.0, 6.0)
 STOCK_USERS = 5  # enough for 100 requests/s from a stub that answers in less than 1 ms
 SATURATING_USERS, SATURATED_S = 20, 5.0
+ON_TIME_RATES, ON_TIME_S = (500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0, 4000.0), 0.005
 SHARES = (0.90, 0.95, 0.99)
 _STOCK = """
 import json, time
@@ -97,6 +98,18 @@ def _lag(served: Stub, folder: Path) -> None:
             f"  {rate:5.0f} requests/s   p50 {p50:6.3f} ms   p99 {p99:6.3f} ms (goal 5)   worst {slip.max():6.2f} ms"
             f"   {cpu:4.0%} of a core"
         )
+
+
+def most_on_time() -> float:
+    """Return the highest of a row of rates at which the generator keeps its schedule: p99 of `sent - due` in 5 ms."""
+    kept = 0.0
+    with stub() as served, tempfile.TemporaryDirectory(prefix="squall-bench-") as folder:
+        for rate in ON_TIME_RATES:
+            rows, _ = _squall(served, Path(folder), _open(rate, 3.0))
+            if (rows.sent - rows.due).quantile(0.99) > ON_TIME_S:
+                break
+            kept = rate
+    return kept
 
 
 def _per_core(served: Stub, folder: Path) -> None:

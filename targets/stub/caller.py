@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from targets.mesh.kit.log import JsonLog
@@ -14,7 +14,7 @@ from targets.stub.wire import CallError, Exchange, Pool, Reply
 
 EDGE: Final = "front->back"
 _SPARE_HEDGES: Final = 1.0
-_CARRIED: Final = ("x-request-id", "x-tenant", "idempotency-key", "x-deadline-ms")
+_CARRIED: Final = ("x-request-id", "x-tenant", "idempotency-key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,18 @@ class Asking:
     arrived: float
     deadline: float  # the caller's, clock seconds
     call: Call
-    _head: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        exchange = self.exchange
-        target = f"{exchange.path}?{exchange.query}" if exchange.query else exchange.path
-        kept = "".join(f"{name}: {exchange.headers[name]}\r\n" for name in _CARRIED[:3] if name in exchange.headers)
-        self._head = f"{exchange.method} {target} HTTP/1.1\r\nhost: back\r\n{kept}"
 
     def message(self, deadline_ms: str) -> bytes:
         """Return the request as back gets it."""
-        body = self.exchange.body
-        deadline = f"x-deadline-ms: {deadline_ms}\r\n" if deadline_ms else ""
-        length = f"content-length: {len(body)}\r\n" if body else ""
-        return f"{self._head}{deadline}{length}\r\n".encode("latin-1") + body
+        exchange, headers, body = self.exchange, self.exchange.headers, self.exchange.body
+        target = f"{exchange.path}?{exchange.query}" if exchange.query else exchange.path
+        lines = [f"{exchange.method} {target} HTTP/1.1\r\nhost: back"]
+        lines += [f"{name}: {headers[name]}" for name in _CARRIED if name in headers]
+        if deadline_ms:
+            lines.append(f"x-deadline-ms: {deadline_ms}")
+        if body:
+            lines.append(f"content-length: {len(body)}")
+        return "\r\n".join([*lines, "\r\n"]).encode("latin-1") + body
 
 
 class Caller:
