@@ -14,7 +14,7 @@ from reports.render.palette import css_variables
 from reports.render.words import NOTHING, number, printable, quantity, seconds
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-WIDTH, MIDDLE, ROOM = 140, 70, 64  # pixels of a cell's drawing, its zero, and what lies on each side of it
+WIDTH, MIDDLE, ROOM = 116, 58, 52  # pixels of a cell's drawing, its zero, and what lies on each side of it
 _COLOUR: Final = {"better": "series_3", "worse": "fault", "no difference shown": "muted", "not known": "muted"}
 METHOD: Final = """\
 Each protection is compared twice: the whole variant with it and without it (off alone), and nothing but it against \

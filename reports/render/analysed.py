@@ -1,7 +1,7 @@
 """What the analyses said of a run, read back from its verdict: the record that every renderer shows."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -105,9 +105,15 @@ class SectionSaid(_Record):
         """All its measures."""
         return tuple(one for subject in self.subjects.values() for one in subject.measures)
 
-    def ordered(self) -> list[tuple[str, SubjectSaid]]:
-        """Return the subjects by name, those that broke a rule first."""
-        return sorted(self.subjects.items(), key=lambda item: (_ORDER.index(item[1].standing), item[0]))
+    def ordered(self, hurt: Collection[str] = ()) -> list[tuple[str, SubjectSaid]]:
+        """Return the subjects that broke a rule, then those with a `hurt` edge in their name, then the others."""
+
+        def place(item: tuple[str, SubjectSaid]) -> tuple[bool, bool, int, str]:
+            name, subject = item
+            held, aside = subject.standing != "fail", not any(edge in name for edge in hurt)
+            return held, aside, _ORDER.index(subject.standing), name
+
+        return sorted(self.subjects.items(), key=place)
 
 
 Analysed = Mapping[str, SectionSaid]

@@ -242,14 +242,19 @@ def _peaks(drawn: Sequence[Drawn], edge: str) -> str:
     return "at most " + _both(times(None if pd.isna(peak) else float(peak)) for peak in peaks)
 
 
+def hurt_edges(side: Side) -> set[str]:
+    """Return the edges that the run's faults hurt."""
+    facts, faults = side.history.header.plan.target_facts, side.history.faults
+    return {facts.edge_of(link) for fault in faults for link in (*fault.plan.links, fault.plan.where) if link}
+
+
 def _interesting_edges(drawn: Sequence[Drawn]) -> list[str]:
     """Return faulted edges first, then those that a fault moved most; hops that nobody knows are second witnesses."""
     facts = drawn[0].side.history.header.plan.target_facts
     known = {edge.name for edge in facts.edges}
     moved = pd.concat([_moved(one) for one in drawn]).groupby(level=0).max().sort_values(ascending=False)
     hops = [str(hop) for hop in moved.index if not known or hop in known]
-    faults = drawn[0].side.history.faults
-    hurt = {facts.edge_of(link) for fault in faults for link in (*fault.plan.links, fault.plan.where)}
+    hurt = hurt_edges(drawn[0].side)
     ordered = [hop for hop in hops if hop in hurt] + [hop for hop in hops if hop not in hurt and moved[hop] > MOVED]
     return (ordered or hops[:1])[:MAX_EDGES]
 

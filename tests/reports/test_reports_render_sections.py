@@ -17,10 +17,11 @@ from reports.analyses.base import Analysis, Band, Line, Measure, Picture, Sectio
 from reports.fake import write_run
 from reports.metrics import _findings, _section, by_name
 from reports.render import render, thin
-from reports.render.analysed import analysed, findings, overview, tally
+from reports.render.analysed import SubjectSaid, analysed, findings, overview, tally
 from reports.render.bars import _WORST_FIRST, NORMAL, STATE_ROLE, band_chart
 from reports.render.bins import time_axis
 from reports.render.canvas import LEFT, Canvas, Window
+from reports.render.measures import Context, numbers
 from reports.render.plots import over_other, over_time, points
 from reports.render.view import open_view
 
@@ -57,6 +58,45 @@ def test_subjects_that_broke_a_rule_come_first():
     """Subjects stand by name, after those that broke a rule."""
     names = [name for name, _ in said(TOLD, HELD, FAILED)["made"].ordered()]
     assert names == ["a", "b", "d"]
+
+
+def test_what_the_fault_hurt_comes_next():
+    """After broken rules come the subjects of an edge that a fault hurt."""
+    section = analysed(
+        {"analyses": {"made": _section(Section("made", "", "", (HELD, Subject("x->y cut", "", ()), FAILED)))}}
+    )
+    assert [name for name, _ in section["made"].ordered({"x->y"})] == ["a", "x->y cut", "b"]
+
+
+PHASED = SubjectSaid.model_validate(
+    {
+        "measures": [
+            {"name": "m", "value": 1.0, "limit": 2.0, "result": "pass"},
+            {"name": "m", "value": 1.5, "limit": 2.0, "result": "pass", "phase": "baseline"},
+            {"name": "m", "value": 3.0, "limit": 2.0, "result": "fail", "phase": "fault"},
+            {"name": "told", "value": 7.0, "result": "info", "phase": "fault"},
+            {"name": "lost", "value": None, "result": "info", "why": "nobody asked"},
+            {"name": "gone", "value": None, "result": "info", "why": "nobody asked"},
+            {"name": "late", "value": None, "limit": 1.0, "result": "unknown", "why": "it never came"},
+        ]
+    }
+)
+
+
+def test_numbers_are_told_once():
+    """The whole run and what broke a rule stand in one table, phases in another, what is missing in a sentence."""
+    found = numbers("T", [("a", PHASED)], Context({"a": PHASED}, ("baseline", "fault", "recovery")))
+    whole, phases = found.table.without_empty_columns(), found.phases.without_empty_columns()
+    assert [row.cells[:3] for row in whole.rows] == [("fail", "m", "fault"), ("unknown", "late", ""), ("pass", "m", "")]
+    assert [column.name for column in phases.columns] == ["measure", "baseline", "fault"]
+    assert [row.cells for row in phases.rows] == [("m", "pass: 1.5", "fail: 3"), ("told", "\N{EN DASH}", "7")]
+    assert found.missing == "lost and gone (nobody asked)"
+
+
+def test_several_subjects_are_named():
+    """A table of several subjects says whose each row is."""
+    found = numbers("T", [("a", PHASED), ("b", PHASED)], Context({}, ("fault",)))
+    assert [row.cells[2] for row in found.table.rows] == ["a", "b"] * 3
 
 
 def test_finding_says_what_was_allowed():
