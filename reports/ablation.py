@@ -318,7 +318,7 @@ def headline(ablation: Ablation) -> str:
         return f"What the {total} protections of {ablation.variant} buy in {ablation.scenario} is not known."
     which = f": {', '.join(helped)}" if helped else ""
     return (
-        f"In {ablation.scenario} {len(helped)} of the {total} protections of {ablation.variant} showed a gain{which}."
+        f"In {ablation.scenario} {len(helped)} of {total} protections of {ablation.variant} showed a gain{which}."
     )
 
 

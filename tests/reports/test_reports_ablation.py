@@ -102,7 +102,7 @@ def test_runs_are_compared_from_their_directories(folder):
         (peace,) = [one for one in found.of("breaker", how) if one.quantity == "peace"]
         assert peace.value == pytest.approx(0.0, abs=0.01)
     assert "calls on the callee" in sentence(found, "breaker")
-    assert headline(found) == "In slow 1 of the 1 protections of full showed a gain: breaker."
+    assert headline(found) == "In slow 1 of 1 protections of full showed a gain: breaker."
 
 
 def test_the_callee_load_is_attempts_a_second_while_the_fault_was_on(folder):
