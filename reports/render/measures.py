@@ -44,7 +44,8 @@ def _each(subjects: Sequence[Named]) -> Iterator[tuple[str, Said]]:
 
 def _whole(note: str, subjects: Sequence[Named], context: Context) -> Table:
     """Those that broke their rule stand first, those without a rule last."""
-    shown = [(name, one) for name, one in _each(subjects) if _counts(one)]
+    of_all = {(name, one.name) for name, one in _each(subjects) if not one.phase}
+    shown = [(name, one) for name, one in _each(subjects) if _counts(one, alone=(name, one.name) not in of_all)]
     rows = (
         _row(name if len(subjects) > 1 else "", one, context.control.get(name))
         for name, one in sorted(shown, key=lambda pair: _RANK[pair[1].result])
@@ -64,9 +65,10 @@ def _whole(note: str, subjects: Sequence[Named], context: Context) -> Table:
     return Table("measures", note, columns, tuple(rows), note)
 
 
-def _counts(one: Said) -> bool:
+def _counts(one: Said, *, alone: bool) -> bool:
+    """Tell whether a measure stands in the first table: of the whole run, of a phase `alone`, or a broken rule."""
     told = one.value is not None or one.result != "info"
-    return one.result == "fail" or (told and not one.phase)
+    return one.result == "fail" or (told and (alone or not one.phase))
 
 
 def _row(name: str, one: Said, control: SubjectSaid | None) -> Row:
