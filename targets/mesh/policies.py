@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from targets.mesh.topology import INSTANCES
-from targets.mesh.variants import Breaker, EnvoyRetry, Hop, Limiter, Retry, Variant
+from targets.mesh.variants import Breaker, Ejection, EnvoyRetry, Hop, Limiter, Retry, Variant
 
 Record = dict[str, Any]
 _HOPS: Final = {
@@ -60,6 +60,7 @@ def _of_envoy(variant: Variant) -> Iterator[Record]:
                 "breaker", "Envoy's ejection", edge, holder, 1,
                 rule="consecutive", failures=hop.ejection.local_failures or hop.ejection.gateway_failures,
                 open_s=hop.ejection.base_ms / 1000, growth=1.0, probes=1_000_000, per_link=True,
+                counts=_ejecting(hop.ejection),
             )  # fmt: skip
         if hop.thresholds is not None:
             bound = hop.thresholds
@@ -82,6 +83,16 @@ def _breaker(rule: Breaker, edge: str, holder: str) -> Record:
         rule="consecutive", failures=rule.failures, open_s=rule.open_s, probes=1,
         counts=dict.fromkeys(_BAD_FOR_CALLS, "failure") | {"cancelled": "ignored", "late": "ignored"},
     )  # fmt: skip
+
+
+def _ejecting(rule: Ejection) -> dict[str, str]:
+    """Return what ejects an instance: what Envoy itself saw, or answers from 502 to 504, or both."""
+    local, answers = ("failure" if one else "success" for one in (rule.local_failures, rule.gateway_failures))
+    return {
+        **dict.fromkeys(("timeout", "connect", "reset"), local),
+        **dict.fromkeys(("502", "503", "504"), answers),
+        "500": "success", "cancelled": "ignored",
+    }  # fmt: skip
 
 
 def _retry(rule: Retry, edge: str, holder: str) -> Record:
