@@ -64,7 +64,7 @@ class SlidingWindow:
         self._index, self._count, self._before = -1, 0, 0
 
     def admit(self, now: float) -> float:
-        """Count, or say when there is room again (at the latest)."""
+        """Count, or say when there is room again."""
         index = int(now // self._window)
         if index != self._index:
             self._before = self._count if index == self._index + 1 else 0
@@ -73,7 +73,14 @@ class SlidingWindow:
         if self._before * left + self._count + 1 <= self._limit + _EPSILON:
             self._count += 1
             return 0.0
-        return left * self._window
+        return self._next(index) * self._window - now
+
+    def _next(self, index: int) -> float:
+        """Return when there is room, in windows: in this one as the last one fades, else in the next."""
+        room = self._limit - 1 - self._count
+        if room >= 0:
+            return index + 1 - room / self._before
+        return index + 2 - min(1.0, (self._limit - 1) / self._count)
 
 
 class MovingWindow:
