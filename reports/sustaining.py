@@ -2,8 +2,8 @@
 
 A signal is compared between the baseline and the end of the recovery. A healthy queue is empty now and then: the
 least time that any attempt took within 5 s is the callee's own, while in a standing queue even the luckiest attempt
-waits (CoDel, Nichols and Jacobson 2012). More calls for each request than before are retries where the surplus has
-attempt numbers above one, else fallbacks or cache misses.
+waits (CoDel, Nichols and Jacobson 2012). More calls for each request than before are retries where the surplus is
+in later attempts of the same request, else fallbacks or cache misses.
 """
 
 import math
@@ -59,7 +59,7 @@ class Wire:
     edge: Any  # index into `edges`
     t: Any
     took: Any  # seconds; NaN where it never ended or its times are out of order
-    again: Any  # a second or later attempt
+    again: Any  # not the request's first attempt on its edge
     worked: Any  # was not turned away with an error: its time says how long the callee's line is
 
     def counts(self, span: Span, times: Any = True) -> Any:
@@ -82,9 +82,16 @@ def wire(history: History) -> Wire:
         edge=codes[kept],
         t=start,
         took=np.where(end >= start, end - start, np.nan),
-        again=(rows["attempt_no"].to_numpy()[kept] > 1),
+        again=_again(codes[kept], rows["request"].to_numpy()[kept], rows["attempt_no"].to_numpy()[kept]),
         worked=~(status >= 400),
     )
+
+
+def _again(edge: Any, request: Any, attempt_no: Any) -> Any:
+    """Tell which attempts had one before them: each caller that retries numbers its own attempts from 1."""
+    known = request >= 0
+    later = pd.Series(np.where(known, request * (edge.max(initial=0) + 1) + edge, -1)).duplicated().to_numpy()
+    return (attempt_no > 1) | (known & later)
 
 
 def signals(seen: Wire, requests: pd.DataFrame, before: Span, after: Span) -> tuple[Signal, ...]:
@@ -93,7 +100,7 @@ def signals(seen: Wire, requests: pd.DataFrame, before: Span, after: Span) -> tu
     asked = tuple(int(((due >= span.start) & (due < span.end)).sum()) for span in (before, after))
     if not all(asked):
         return ()
-    found = [*_calls(seen, before, after, asked), *_waits(seen, before, after)]
+    found = [*_calls(seen, before, after, asked), *_deepest(_waits(seen, before, after))]
     return tuple(sorted(found, key=lambda one: (not one.sustains, -one.low)))
 
 
@@ -119,6 +126,12 @@ def _waits(seen: Wire, before: Span, after: Span) -> list[Signal]:
         Signal("queue wait", seen.edges[place], calm[place], late[place], late[place] / max(calm[place], 1e-9))
         for place in both
     ]
+
+
+def _deepest(waits: list[Signal]) -> list[Signal]:
+    """Leave out waits that a wait further down explains: a caller is slow because its callee is."""
+    slow = {one.edge.partition("->")[0] for one in waits if one.sustains}
+    return [one for one in waits if one.edge.partition("->")[2] not in slow]
 
 
 def _least(seen: Wire, span: Span) -> "pd.Series[float]":

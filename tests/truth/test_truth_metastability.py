@@ -153,6 +153,30 @@ def test_the_overshoot_is_the_most_calls_of_any_five_seconds():
     assert found.low < found.value < found.high
 
 
+def test_only_the_deepest_wait_and_the_retries_themselves_are_named():
+    """A proxy numbers each call of a retrying service from 1, and its caller waits because it does."""
+    traffic = simulate(LAW, 1)
+    hidden = [row | {"attempt_no": 1} for row in traffic.attempts]
+    above = [
+        {"lid": row["id"], "hop": "edge->front", "src": "edge", "dst": "front", "replica": "front-1",
+         "t_in": row["due"], "t_out": row["done"], "status": row["status"]}
+        for row in traffic.requests
+    ]  # fmt: skip
+    phases = {"baseline": (0.0, 10.0), "fault": TRIGGER, "recovery": (15.0, END)}
+    edges = {"edge->front": 1, EDGE: 1}
+    history = make(traffic.requests, [*hidden, *above], phases=phases, faults=[(EDGE, *TRIGGER)], edges=edges)
+    fed = section_of(METASTABILITY, history).subjects[0].facts["sustained_by"]
+    assert sorted(fed) == [f"queue wait on {EDGE}", f"retries on {EDGE}"]
+
+
+def test_more_calls_that_are_no_retries_are_fallbacks_or_misses():
+    """One in ten requests needs the store in peace, all of them afterwards: each calls it once."""
+    rows = [{"id": str(n), "due": n / 50} for n in range(50 * 40)]
+    tries = [{"lid": row["id"], "t_in": row["due"]} for n, row in enumerate(rows) if n % 10 == 0 or row["due"] > 10]
+    section = section_of(METASTABILITY, make(rows, tries, faults=[(EDGE, 10.0, 20.0)]))
+    assert section.subjects[0].facts["sustained_by"] == [f"calls on {EDGE}"]
+
+
 def test_without_a_trigger_there_is_nothing_to_say():
     """A run with neither fault nor spike, and one whose fault never healed."""
     rows = [{"id": str(n), "due": n / 20} for n in range(20 * 40)]
