@@ -14,7 +14,7 @@ from reports.render.measures import Context, Numbers, numbers
 from reports.render.pictures import picture_rows
 from reports.render.view import Side, View
 
-MAX_PICTURES: Final = 4  # of one section
+MAX_PICTURES: Final = 3  # of one section
 _UNITS: Final[dict[Unit, str]] = {"s": "seconds", "share": "a share of 1", "/s": "a second", "": "a number"}
 Pictures = Mapping[str, Mapping[str, Picture]]  # by the analysis' key, then by the subject's name
 
