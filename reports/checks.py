@@ -287,8 +287,9 @@ def _observed(history: History, stated: e.Observed) -> Measured:
 def _measured(history: History, stated: e.Measured) -> Measured:
     """Take the number that an analysis makes; where its interval lies on both sides of the bound nothing is known."""
     section = section_of(maker_of(stated.measure), history)
-    subject = next((one for one in section.subjects if one.name == (stated.subject or one.name)), None)
-    found = subject.measure(stated.measure, stated.phase or "") if subject is not None else None
+    mine = (one for one in section.subjects if stated.subject in {"", one.name})
+    made = (one.measure(stated.measure, stated.phase or "") for one in mine)
+    found = next((one for one in made if one is not None), None)
     if found is None or found.value is None:
         why = found.why if found is not None else section.why
         raise UnsupportedError(why or f"nothing is known of {stated.subject or 'the run'}")

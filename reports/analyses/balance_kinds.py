@@ -72,8 +72,8 @@ EJECTION: Final = MeasureKind(
     name="ejection delay",
     unit="s",
     about="how long an instance that is gone was still asked",
-    formula="last attempt on it before the first pause of open_time / 2 (while others are asked) - t_eff_on; limit: end "
-    "of the failure that ejects it + 0.1 s",
+    formula="last attempt on it before the first pause of open_time / 2 (while others are asked) - t_eff_on; limit: "
+    "end of the failure that ejects it + 0.1 s",
     source="Envoy: outlier detection",
     inputs=f"{_ATTEMPTS}; {_OUTAGES}; the declared ejection",
     blind="ejections for another reason",

@@ -1,0 +1,158 @@
+"""What is measured of bulkheads, lines of waiting work, and shedding."""
+
+from typing import Final
+
+from reports.analyses.base import MeasureKind
+
+SLACK: Final = 0.05  # seconds that a busy machine may be late by
+LEAST_ISOLATION: Final = 0.95
+MOST_ERLANG_ERROR: Final = 0.02
+LEAST_PEAK: Final = 0.7
+
+_ATTEMPTS: Final = "attempts: hop, src, replica, t_in, t_out, status"
+
+IN_FLIGHT: Final = MeasureKind(
+    name="most in flight",
+    unit="",
+    about="the most calls at one time that a bulkhead let through, by the fullest of its holders",
+    formula="max over t of attempts in flight from one holder; each is taken to end 2 ms early (logs round), 50 ms "
+    "when it has no answer (its end is seen late); limit: the declared number that may run",
+    source="own",
+    inputs=f"{_ATTEMPTS}, by the holder itself where it logs them",
+    blind="calls shorter than that",
+)
+ISOLATION: Final = MeasureKind(
+    name="isolation",
+    unit="share",
+    about="how well the operations that do not use a hurt edge went on",
+    formula="share of good answers within the fault / in the baseline, of operations that use none of the hurt edges",
+    source="Heorhiadi et al., ICDCS 2016 (Gremlin)",
+    inputs="requests: name, due, outcome; attempts: hop; faults; operations of the target",
+    blind="operations that all use the edge",
+)
+ERLANG: Final = MeasureKind(
+    name="rejection error",
+    unit="share",
+    about="how far the refused share of a bulkhead without a line is from theory",
+    formula="|refused / asked - B(c, a)|, Erlang B with a = arrivals/s x service time, in the baseline; 95 % by "
+    "batch means",
+    source="Erlang B",
+    inputs=f"{_ATTEMPTS}; requests: outcome shed; the declared service time",
+    blind="arrivals that are not Poisson, lines, several replicas: then it is not computed",
+)
+BOUND: Final = MeasureKind(
+    name="queue bound ratio",
+    unit="",
+    about="the time that a full line takes to be served over the time that its callers wait; above 1 it can be full "
+    "of work for nobody, and stay so",
+    formula="bound / (workers / service time x the shortest timeout of its callers); without a bound, the longest "
+    "line seen. Limit < 1, unless expired work is dropped",
+    source="own; bounded queue rule of metastability",
+    inputs="the declared queue and timeouts; operations' deadlines",
+    blind="service times that are not as declared",
+)
+WAITING: Final = MeasureKind(
+    name="most waiting",
+    unit="",
+    about="the longest line of one replica, of work that was answered",
+    formula="max over t of answered attempts in flight on a replica - workers; limit: declared bound + answers/s x "
+    "50 ms",
+    source="own",
+    inputs=_ATTEMPTS,
+    blind="work that was never answered; work on its way counts as waiting",
+)
+WAIT: Final = MeasureKind(
+    name="mean queue wait",
+    unit="s",
+    about="how long work waited before it was begun, on the average",
+    formula="mean of t_out - t_in of answered attempts in the baseline - declared mean service time; 95 % by batch "
+    "means. Erlang C of the same load stands beside it",
+    source="Erlang C",
+    inputs=f"{_ATTEMPTS}; the declared queue",
+    blind="the way there and back, which counts as waiting",
+)
+WAIT_P99: Final = MeasureKind(
+    name="queue wait p99",
+    unit="s",
+    about="the 99th percentile of waiting, with the spread of service times in it",
+    formula="p99 of t_out - t_in of answered attempts in the baseline - declared mean service time",
+    source="own",
+    inputs=f"{_ATTEMPTS}; the declared queue",
+    blind="service times, which are known only in the mean",
+)
+STANDING: Final = MeasureKind(
+    name="standing wait",
+    unit="s",
+    about="a line that never empties: the least wait in the worst 5 s outside of faults",
+    formula="max over replicas and 5 s of (min sojourn in them - min sojourn of the replica in the baseline); limit "
+    "50 ms",
+    source="Nichols and Jacobson 2012 (CoDel)",
+    inputs=f"{_ATTEMPTS}; 20 answers in each 5 s",
+    blind="lines that stood from the first second",
+)
+OVERTAKING: Final = MeasureKind(
+    name="overtaking",
+    unit="share",
+    about="neighbours in a line of which the later was answered first: less than half first in, first out; more in a "
+    "stack",
+    formula="of neighbours on a replica that both were there longer than 3 service times: the share with t_out in "
+    "reverse",
+    source="own",
+    inputs=f"{_ATTEMPTS}; the declared queue",
+    blind="lines in which nobody waits",
+)
+LITTLE: Final = MeasureKind(
+    name="little error",
+    unit="share",
+    about="whether calls in flight, as sampled, are what arrivals and durations make of them",
+    formula="|L - lambda W| / (lambda W): L mean of the sampled gauge, lambda W from attempts; limit 5 %, 10 % when "
+    "L < 3",
+    source="Little 1961",
+    inputs="series: envoy_cluster_upstream_rq_active; attempts: t_in, t_out",
+    blind="edges without a gauge",
+)
+KNEE: Final = MeasureKind(
+    name="knee",
+    unit="/s",
+    about="the offered load from which more load brings no more good answers",
+    formula="least offered load whose goodput is at least 95 % of the best, over 1 s windows in bins of offered load",
+    source="own",
+    inputs="requests: due, outcome, of a ramp or steps, outside of faults",
+    blind="loads that were not offered",
+    subject="run",
+)
+PEAK: Final = MeasureKind(
+    name="peak retention",
+    unit="share",
+    about="what is left of the best goodput at twice the load that gave it",
+    formula="goodput at 1.8 to 2.5 times the knee / best goodput; limit 70 % (90 % is good shedding)",
+    source="own",
+    inputs="requests: due, outcome, of a ramp or steps, outside of faults",
+    blind="loads that were not offered",
+    subject="run",
+)
+INVERSION: Final = MeasureKind(
+    name="priority inversion",
+    unit="share",
+    about="important requests that were shed while unimportant ones were admitted",
+    formula="P(shed | high) in windows in which any low was admitted",
+    source="DAGOR",
+    inputs="priorities of requests, which are not recorded",
+    blind="everything: requests carry no priority",
+    subject="run",
+)
+COST: Final = MeasureKind(
+    name="rejection cost",
+    unit="",
+    about="what a refusal costs of the CPU time of an answer; shedding bears 1 / cost times the load",
+    formula="least squares of CPU seconds on answers and refusals, sample by sample: ratio of the two slopes, 95 % "
+    "by the delta method",
+    source="own; a tenth is good",
+    inputs="series: cpu_s; attempts: replica, t_out, status 429 and 503",
+    blind="work that the process does beside; CPU clocks of 10 ms",
+    subject="service",
+)
+KINDS: Final = (
+    IN_FLIGHT, ISOLATION, ERLANG, BOUND, WAITING, WAIT, WAIT_P99, STANDING, OVERTAKING, LITTLE, KNEE, PEAK, INVERSION,
+    COST,
+)  # fmt: skip

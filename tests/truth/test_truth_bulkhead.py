@@ -1,0 +1,291 @@
+"""Bulkheads, lines and shedding, from calls whose truth is known: by construction, from Erlang, or simulated."""
+
+import heapq
+from dataclasses import replace
+from math import factorial
+
+import numpy as np
+import pandas as pd
+import pytest
+from histories import EDGE, make
+
+from reports.analyses import section_of
+from reports.analyses.bulkhead import BULKHEAD
+from reports.analyses.bulkhead_flight import peak
+from reports.analyses.bulkhead_kinds import SLACK
+from reports.analyses.bulkhead_queue import erlang_b, erlang_c
+from reports.checks import check_one
+from reports.header import Header
+
+pytestmark = pytest.mark.truth
+
+WORKERS, SERVICE = 4, 0.02
+LONG = {"baseline": (0.0, 300.0)}
+STEPS = {"baseline": (0.0, 60.0)}
+
+
+def bulkhead(**numbers):
+    return {"kind": "bulkhead", "name": "front's", "edge": EDGE, "holder": "front", "running": 8} | numbers
+
+
+def queue(**numbers):
+    rule = {"kind": "queue", "name": "back's workers", "edge": EDGE, "holder": "back", "workers": WORKERS}
+    return rule | {"service_s": SERVICE, "bound": None} | numbers
+
+
+def serve(arrived, took, workers=WORKERS, bound=None, order="fifo"):
+    """Return when each of some arrivals left `workers` and the line before them; None for those refused."""
+    busy, line, left = [], [], [None] * len(arrived)
+
+    def begin(n, t):
+        left[n] = t + took[n]
+        heapq.heappush(busy, left[n])
+
+    def end_until(t):
+        while busy and busy[0] <= t:
+            free = heapq.heappop(busy)
+            if line:
+                begin(line.pop(0 if order == "fifo" else -1), free)
+
+    for n, t in enumerate(arrived):
+        end_until(t)
+        if len(busy) < workers:
+            begin(n, t)
+        elif bound is None or len(line) < bound:
+            line.append(n)
+    end_until(float("inf"))
+    return left
+
+
+def poisson(rate, seconds, seed):
+    rng = np.random.default_rng(seed)
+    arrived = np.cumsum(rng.exponential(1 / rate, int(rate * seconds * 1.2)))
+    arrived = arrived[arrived < seconds]
+    return arrived.tolist(), rng.exponential(SERVICE, len(arrived)).tolist()
+
+
+def served(arrived, left, policies, phases=LONG, arrivals="poisson", **given):
+    """Return what is said of calls that came and left at known times; those that never left were refused at once."""
+    requests = [{"id": str(n), "due": t, "outcome": "ok" if end is not None else "shed"}
+                for n, (t, end) in enumerate(zip(arrived, left, strict=True))]  # fmt: skip
+    tries = [{"lid": str(n), "t_in": t} | ({"t_out": end} if end is not None else {"t_out": t + 0.001, "status": 503})
+             for n, (t, end) in enumerate(zip(arrived, left, strict=True))]  # fmt: skip
+    history = make(requests, tries, policies=policies, phases=phases, **given)
+    plan = history.header.model_dump(by_alias=True)
+    plan["plan"]["streams"][0]["arrivals"] = arrivals
+    return section_of(BULKHEAD, replace(history, header=Header.model_validate(plan)))
+
+
+def of(section, name, subject=EDGE):
+    return next(one for one in section.subjects if one.name == subject).measure(name)
+
+
+def blocked(servers, load):
+    """Return Erlang B as the sum that defines it."""
+    terms = [load**n / factorial(n) for n in range(servers + 1)]
+    return terms[-1] / sum(terms)
+
+
+@pytest.mark.parametrize("load", [0.3, 1.0, 3.0, 7.0])
+@pytest.mark.parametrize("servers", [1, 4, 9])
+def test_the_recursions_of_erlang_are_the_sums(servers, load):
+    """B by its definition, C by B."""
+    assert erlang_b(servers, load) == pytest.approx(blocked(servers, load))
+    b = blocked(servers, load)
+    waits = 1.0 if load >= servers else b / (1 - (load / servers) * (1 - b))
+    assert erlang_c(servers, load) == pytest.approx(waits)
+
+
+@pytest.mark.parametrize(("running", "result"), [(8, "pass"), (7, "fail")])
+def test_the_most_calls_at_one_time_are_counted_exactly(running, result):
+    """Eight calls of 50 ms overlap in each second."""
+    rows = [{"id": f"{s}-{n}", "due": s + n / 1000} for s in range(20) for n in range(8)]
+    tries = [{"lid": row["id"], "t_in": row["due"], "t_out": row["due"] + 0.05, "src": "front"} for row in rows]
+    found = of(section_of(BULKHEAD, make(rows, tries, policies=[bulkhead(running=running)])), "most in flight")
+    assert (found.value, found.limit, found.result) == (8, running, result)
+
+
+def test_holders_that_cannot_be_told_apart_may_do_as_much_as_all_of_them():
+    """Two holders of 4 behind one Envoy: 8 at a time."""
+    rows = [{"id": str(n), "due": n / 1000} for n in range(8)]
+    tries = [{"lid": row["id"], "t_in": row["due"], "t_out": 1.0} for row in rows]
+    found = of(section_of(BULKHEAD, make(rows, tries, policies=[bulkhead(running=4, replicas=2)])), "most in flight")
+    assert (found.value, found.limit, found.result) == (8, 8, "pass")
+
+
+def test_calls_that_follow_each_other_do_not_overlap():
+    """One ends when the next begins: one at a time; and an interval without length is none."""
+    begun = np.arange(10.0)
+    assert peak(begun, begun + 1) == 1
+    assert peak(begun, begun) == 0
+    assert peak(begun, begun + 2.5) == 3
+
+
+@pytest.mark.parametrize(("good", "result"), [(1.0, "pass"), (0.5, "fail")])
+def test_isolation_is_what_the_others_kept(good, result):
+    """Operations that never use the hurt edge, within its fault."""
+    rows = [{"id": f"a{n}", "due": n / 20} for n in range(800)]
+    tries = [{"lid": row["id"], "t_in": row["due"]} for row in rows]
+    for n in range(2000):
+        bad = 10 <= n / 50 < 20 and (n % 10) / 10 >= good
+        rows.append({"id": f"b{n}", "due": n / 50, "name": "look"} | ({"outcome": "app_error"} if bad else {}))
+    found = of(section_of(BULKHEAD, make(rows, tries, faults=[(EDGE, 10.0, 20.0)])), "isolation")
+    assert (found.value, found.samples, found.result) == (pytest.approx(good), 500, result)
+
+
+@pytest.mark.parametrize("rate", [60, 150, 250])
+def test_a_bulkhead_without_a_line_refuses_as_erlang_b_says(rate):
+    """300 s of Poisson arrivals at 4 workers: a = rate x 20 ms; one worker more or less is found."""
+    arrived, took = poisson(rate, 300, seed=rate)
+    for workers in (WORKERS, WORKERS - 2):
+        section = served(arrived, serve(arrived, took, workers, bound=0), [queue(bound=0)])
+        found = of(section, "rejection error")
+        load = len(arrived) / 300 * SERVICE
+        assert found.value == pytest.approx(abs(blocked(workers, load) - blocked(WORKERS, load)), abs=0.015)
+        assert found.result == ("pass" if workers == WORKERS else "fail")
+
+
+def test_erlang_is_silent_where_it_does_not_hold():
+    """A line; arrivals that are not Poisson; two replicas."""
+    arrived, took = poisson(60, 20, seed=1)
+    left = serve(arrived, took)
+    for policy, arrivals, why in ((queue(bound=3), "poisson", "line"), (queue(bound=0), "constant", "Poisson"),
+                                  (queue(bound=0, replicas=2), "poisson", "replicas")):  # fmt: skip
+        found = of(served(arrived, left, [policy], arrivals=arrivals), "rejection error")
+        assert (found.value, found.result) == (None, "unknown")
+        assert why in found.why
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.85])
+def test_the_mean_wait_of_a_line_is_that_of_erlang_c(share):
+    """M/M/4 at a share of its capacity: C(c, a) S / (c - a) lies within the interval, wider by a tenth."""
+    rate = share * WORKERS / SERVICE
+    arrived, took = poisson(rate, 300, seed=int(share * 100))
+    section = served(arrived, serve(arrived, took), [queue()])
+    found, load = of(section, "mean queue wait"), share * WORKERS
+    b = blocked(WORKERS, load)
+    expected = b / (1 - share * (1 - b)) * SERVICE / (WORKERS - load)
+    unsure = found.high - found.value
+    assert abs(found.value - expected) <= 1.5 * unsure + 0.1 * expected
+    assert unsure < 0.5 * expected + 0.001
+    assert section.subjects[0].facts["theory"]["mean_wait_s"] == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize(("bound", "drops", "result"), [(40, False, "pass"), (300, False, "fail"), (300, True, "info")])
+def test_a_line_must_be_shorter_than_its_callers_patience(bound, drops, result):
+    """Q / (C tau) with C = 200/s and tau = 1 s, the operation's deadline."""
+    rows, tries = [{"id": "1", "due": 1.0}], [{"lid": "1", "t_in": 1.0}]
+    section = section_of(BULKHEAD, make(rows, tries, policies=[queue(bound=bound, drop_expired=drops)]))
+    found = of(section, "queue bound ratio")
+    assert (found.value, found.result) == (pytest.approx(bound / (WORKERS / SERVICE * 1.0)), result)
+
+
+def overload(bound=None, order="fifo"):
+    """Return 8 s of calls at four times the capacity, then silence."""
+    arrived, _ = poisson(4 * WORKERS / SERVICE, 8, seed=3)
+    return arrived, serve(arrived, [SERVICE] * len(arrived), bound=bound, order=order)
+
+
+def test_a_line_that_grows_beyond_its_bound_is_found():
+    """Declared 40; bounded at 40 it is 40, unbounded it is hundreds and takes longer than any caller waits."""
+    for bound, result in ((40, "pass"), (None, "fail")):
+        found = of(served(*overload(bound), [queue(bound=40)]), "most waiting")
+        assert found.result == result
+        assert found.limit == pytest.approx(40 + WORKERS / SERVICE * SLACK)
+        assert found.value == 40 if bound else found.value > 100
+    endless = of(served(*overload(), [queue()]), "queue bound ratio")
+    assert endless.result == "fail"
+    assert "no bound" in endless.why
+
+
+@pytest.mark.parametrize("order", ["fifo", "lifo"])
+@pytest.mark.parametrize("declared", ["fifo", "lifo"])
+def test_a_line_is_served_in_its_declared_order(order, declared):
+    """Neighbours overtake each other in a stack, and not in a line."""
+    found = of(served(*overload(order=order), [queue(order=declared)]), "overtaking")
+    assert found.value < 0.1 if order == "fifo" else found.value > 0.9
+    assert found.result == ("pass" if order == declared else "fail")
+
+
+@pytest.mark.parametrize(("empties", "value", "result"), [(True, 0.0, "pass"), (False, 0.3, "fail")])
+def test_a_line_that_never_empties_is_found(empties, value, result):
+    """After the fault every call takes 300 ms longer; or all but one in 5 s."""
+    arrived = [n / 20 for n in range(800)]
+    left = [t + 0.02 + (0.3 if t >= 20 and not (empties and n % 100 == 50) else 0) for n, t in enumerate(arrived)]
+    phases = {"baseline": (0.0, 10.0), "fault": (10.0, 20.0), "recovery": (20.0, 40.0)}
+    found = of(served(arrived, left, [queue()], phases=phases, faults=[(EDGE, 10.0, 20.0)]), "standing wait")
+    assert (found.value, found.result) == (pytest.approx(value, abs=1e-6), result)
+
+
+def stepped(goodput):
+    """Return the run of loads from 25/s to 300/s, 6 s each, of which so many a second are answered well."""
+    rows = []
+    for step, rate in enumerate((25, 50, 75, 100, 125, 150, 200, 225, 250, 300)):
+        good = min(rate, goodput(rate))
+        for n in range(6 * rate):
+            outcome = "ok" if n % rate < good else "shed"
+            rows.append({"id": f"{step}-{n}", "due": 6 * step + n / rate, "outcome": outcome})
+    return section_of(BULKHEAD, make(rows, phases=STEPS))
+
+
+@pytest.mark.parametrize(("after", "result"), [(100, "pass"), (80, "pass"), (30, "fail")])
+def test_the_knee_and_what_is_left_at_twice_its_load(after, result):
+    """A capacity of 100/s; from 180/s on so many answers are left."""
+    section = stepped(lambda rate: 100 if rate < 180 else after)
+    assert of(section, "knee", "run").value == pytest.approx(100)
+    left = of(section, "peak retention", "run")
+    assert (left.value, left.result) == (pytest.approx(after / 100), result)
+
+
+def test_the_knee_can_be_expected():
+    """A measure of the run is found wherever its analysis puts it."""
+    rows = [{"id": f"{s}-{n}", "due": s + n / r, "outcome": "ok" if n < 100 else "shed"}
+            for s in range(60) for r in (50 + 50 * (s // 12),) for n in range(r)]  # fmt: skip
+    judge = [check_one(make(rows, phases=STEPS), text) for text in ("knee >= 90/s", "knee >= 110/s")]
+    assert [row.result for row in judge] == ["pass", "fail"]
+
+
+def test_a_load_that_shows_no_knee_says_why():
+    """Below capacity; still growing; no priorities anywhere."""
+    assert "never passed" in of(stepped(lambda rate: rate), "knee", "run").why
+    assert "still grew" in of(stepped(lambda rate: rate * 0.8), "knee", "run").why
+    assert of(stepped(lambda rate: rate), "priority inversion", "run").why == "requests carry no priority"
+
+
+@pytest.mark.parametrize(("factor", "result"), [(1.0, "pass"), (1.5, "fail")])
+def test_calls_in_flight_are_arrivals_times_duration(factor, result):
+    """100/s of 400 ms: L = 40; a gauge that says something else is found."""
+    rows = [{"id": str(n), "due": n / 100} for n in range(4000)]
+    tries = [{"lid": str(n), "t_in": n / 100, "t_out": n / 100 + 0.4} for n in range(4000)]
+    history = make(rows, tries, policies=[bulkhead(running=100)])
+    labels = "back-lb", "envoy_cluster_upstream_rq_active", f"envoy_cluster_name={EDGE}"
+    samples = [(t, *labels, 40.0 * factor) for t in np.linspace(1, 39, 2000)]
+    gauge = pd.DataFrame(samples, columns=list(history.series.columns))
+    found = of(section_of(BULKHEAD, replace(history, series=gauge)), "little error")
+    assert (found.value, found.result) == (pytest.approx(abs(factor - 1), abs=0.01 * factor), result)
+
+
+def test_the_price_of_a_refusal_is_the_ratio_of_the_slopes():
+    """1 ms of CPU time an answer, 0.2 ms a refusal, 5 ms a second beside."""
+    rng = np.random.default_rng(2)
+    refused = rng.random(4000) < np.repeat(rng.random(40), 100)
+    rows = [{"id": str(n), "due": n / 100} for n in range(4000)]
+    tries = [{"lid": str(n), "t_in": n / 100, "t_out": n / 100 + 0.001, "status": 503 if refused[n] else 200}
+             for n in range(4000) if n % 3 or refused[n]]  # fmt: skip
+    history = make(rows, tries)
+    ends, bad = (np.array([one[key] for one in tries]) for key in ("t_out", "status"))
+    price = np.where(bad == 503, 0.0002, 0.001)
+    used = [(t, "back-1", "cpu_s", "", price[ends <= t].sum() + 0.005 * t) for t in np.arange(0.0005, 40, 1.0)]
+    series = pd.DataFrame(used, columns=list(history.series.columns))
+    found = of(section_of(BULKHEAD, replace(history, series=series)), "rejection cost", "back")
+    assert found.value == pytest.approx(0.2, abs=0.01)
+
+
+def test_what_is_missing_is_named():
+    """Nothing at all; attempts without an end; a line nobody met."""
+    assert section_of(BULKHEAD, make()).why
+    rows, tries = [{"id": "1", "due": 1.0}], [{"lid": "1", "t_in": 1.0, "t_out": None}]
+    section = section_of(BULKHEAD, make(rows, tries, policies=[bulkhead(), queue()]))
+    assert of(section, "most in flight").why == "no attempt of its holder has an end"
+    assert of(section, "most waiting").why == "no attempt was answered"
+    assert not section.findings
