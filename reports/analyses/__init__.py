@@ -8,12 +8,13 @@ from reports.analyses.base import Analysis, MeasureKind, Section
 from reports.analyses.breaker import BREAKER
 from reports.analyses.bulkhead import BULKHEAD
 from reports.analyses.deadline import DEADLINE
+from reports.analyses.hedging import HEDGING
 from reports.analyses.limit import LIMIT
 from reports.analyses.metastability import METASTABILITY
 from reports.analyses.retry import RETRY
 from reports.history import History
 
-ALL: Final[tuple[Analysis, ...]] = (BALANCE, BREAKER, BULKHEAD, LIMIT, METASTABILITY, RETRY, DEADLINE)
+ALL: Final[tuple[Analysis, ...]] = (BALANCE, BREAKER, BULKHEAD, LIMIT, METASTABILITY, RETRY, DEADLINE, HEDGING)
 _SAID: Final[WeakKeyDictionary[History, dict[str, Section]]] = WeakKeyDictionary()  # a section is made once
 
 

@@ -111,11 +111,14 @@ def _coded(column: Any) -> tuple[Ints, tuple[str, ...]]:
     return texts.codes.to_numpy(np.int64), tuple(str(text) for text in texts.categories)
 
 
-def run_starts(tries: Tries) -> Bools:
-    """Tell where a run begins: at a request's first attempt, and after each attempt that was answered well."""
+def run_starts(tries: Tries, lag_s: float = LOG_LAG) -> Bools:
+    """Tell where a run begins: at a request's first attempt, and after each attempt that was answered well.
+
+    `lag_s` is how much later than its caller knew an answer may be written down.
+    """
     starts = _request_starts(tries)
     if len(tries) > 1:
-        done = tries.answered_well[:-1] & (tries.t_out[:-1] <= tries.t_in[1:] + LOG_LAG)
+        done = tries.answered_well[:-1] & (tries.t_out[:-1] <= tries.t_in[1:] + lag_s)
         starts[1:] |= done
     return starts
 

@@ -1,0 +1,150 @@
+"""Hedging, from calls whose times are drawn from a known law: its price, its worth, and each defect by its measure."""
+
+import math
+import random
+
+import pytest
+from histories import EDGE, make
+
+from reports.analyses.hedging import HEDGING, analyse
+
+pytestmark = pytest.mark.truth
+AFTER, MEAN = 0.06, 0.02  # P(X > d) = exp(-3), 5 %
+
+
+def hedge(most=0.1, after=AFTER):
+    return {"kind": "hedge", "edge": EDGE, "holder": "back-lb", "after_s": after, "most": most}
+
+
+def calls(
+    count=2000, *, rate=200.0, after=AFTER, slow=lambda _t: 1.0, distinct=True, linger=0.0, most=math.inf, seed=1
+):
+    """Return requests and attempts of a caller that hedges after a delay, over instances of exponential time."""
+    rng, rows, tries, spent = random.Random(seed), [], [], 0
+    for n in range(count):
+        begun = n / rate
+        first = rng.expovariate(1 / MEAN) * slow(begun)
+        one = {"lid": str(n), "t_in": begun, "t_out": begun + first, "replica": "back-1"}
+        done = begun + first
+        if first > after and spent + 1 <= most * (n + 1):
+            spent += 1
+            second = rng.expovariate(1 / MEAN) * slow(begun)
+            done = begun + min(first, after + second)
+            other = {"lid": str(n), "t_in": begun + after, "t_out": begun + after + second}
+            other["replica"] = "back-2" if distinct else "back-1"
+            loser = one if first > after + second else other
+            loser |= {"t_out": done + linger, "status": None, "cancelled": True}
+            tries.append(other)
+        tries.append(one)
+        rows.append({"id": str(n), "due": begun, "done": done})
+    return rows, tries
+
+
+def subject(rows, tries, policies, **more):
+    history = make(rows, tries, policies=policies, **{"edges": {EDGE: 2}, "deadline": 100.0} | more)
+    return analyse(history).subjects[0]
+
+
+def failed(one):
+    return {measure.name for measure in one.measures if measure.result == "fail"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sound_hedging_raises_no_finding(seed):
+    """Hedges after d, other instances, losers cancelled at once, in peace."""
+    assert failed(subject(*calls(seed=seed), [hedge()])) == set()
+
+
+def test_the_extra_load_is_the_chance_to_be_slower_than_the_delay():
+    """P(X > d) = exp(-d / mean), within four standard errors."""
+    expected = math.exp(-AFTER / MEAN)
+    found = subject(*calls(), [hedge()]).measure("extra load", "baseline")
+    assert abs(found.value - expected) < 4 * math.sqrt(expected * (1 - expected) / 2000)
+    assert found.samples == 2000
+    assert subject(*calls(), [hedge()]).measure("hedges over theory").value == 1
+
+
+def test_the_tail_is_shortened_as_theory_says():
+    """P(T > t) = P(X > t) P(X > t - d): with exponential times the 99.9th percentile solves 2 t - d = 6.9 means."""
+    rows, tries = calls(40_000, rate=4_000.0)
+    without = -MEAN * math.log(0.001)
+    expected = 1 - (without + AFTER) / 2 / without
+    one = subject(rows, tries, [hedge()])
+    assert one.measure("tail improvement").value == pytest.approx(expected, abs=0.08)
+    assert one.measure("theoretical tail improvement").value == pytest.approx(expected, abs=0.08)
+
+
+def test_hedges_sent_too_soon_are_found():
+    """Sent after half of the delay: five times as many."""
+    one = subject(*calls(after=AFTER / 2), [hedge(most=0.5)])
+    assert failed(one) == {"early hedges", "hedges over theory"}
+    hedges = one.facts["hedges"]
+    assert one.measure("early hedges").value == one.measure("early hedges").samples == hedges
+
+
+def slow_later(t):
+    """Everything takes ten times as long from 5 s on."""
+    return 10.0 if t >= 5 else 1.0
+
+
+def test_a_hedge_storm_is_found():
+    """All instances are slow, and every call is sent twice."""
+    phases = {"baseline": (0.0, 5.0), "fault": (5.0, 10.0)}
+    rows, tries = calls(slow=slow_later)
+    one = subject(rows, tries, [hedge()], phases=phases, faults=[(EDGE, 5.0, 10.0)])
+    storm = one.measure("hedge storm")
+    assert storm.value == pytest.approx(math.exp(-AFTER / (10 * MEAN)), abs=0.05)
+    assert failed(one) == {"hedge storm", "extra load"}
+
+
+def test_a_budget_ends_a_hedge_storm():
+    """The same with at most 10 hedges for 100 calls."""
+    phases = {"baseline": (0.0, 5.0), "fault": (5.0, 10.0)}
+    rows, tries = calls(slow=slow_later, most=0.05)
+    one = subject(rows, tries, [hedge()], phases=phases, faults=[(EDGE, 5.0, 10.0)])
+    assert failed(one) == set()
+
+
+def test_losers_that_run_on_are_found():
+    """Nobody cancels them for 200 ms."""
+    one = subject(*calls(linger=0.2), [hedge()])
+    assert failed(one) == {"losers cancelled"}
+
+
+def test_hedges_to_the_same_instance_are_found():
+    """The second try waits in the line of the first."""
+    one = subject(*calls(distinct=False), [hedge()])
+    assert failed(one) == {"distinct replica share"}
+    assert one.measure("distinct replica share").value == 0
+
+
+def test_retries_after_a_failure_are_no_hedges():
+    """A second attempt that begins after the first was abandoned, though the proxy noted that 5 ms later."""
+    rows = [{"id": str(n), "due": n * 0.1} for n in range(100)]
+    tries = [{"lid": str(n), "t_in": n * 0.1, "t_out": n * 0.1 + 0.055, "status": None} for n in range(100)]
+    tries += [{"lid": str(n), "t_in": n * 0.1 + 0.05} for n in range(100)]
+    assert analyse(make(rows, tries)).why == "no edge hedges"
+
+
+def test_undeclared_twins_are_named_and_not_judged():
+    """Attempts that overlap where nothing declares hedging."""
+    one = subject(*calls(distinct=False, linger=0.2), [])
+    assert failed(one) == set()
+    assert "nothing declares hedging" in one.sentence
+
+
+def test_without_hedging_or_attempts_it_says_why():
+    """No edge hedges, or nothing was recorded."""
+    rows = [{"id": "1", "due": 1.0}]
+    assert analyse(make(rows, [{"lid": "1", "t_in": 1.0}])).why == "no edge hedges"
+    assert analyse(make(rows)).why == "no attempts were recorded"
+    assert HEDGING.analyse is analyse
+
+
+def test_odd_rows_are_counted_and_named():
+    """Attempts of no request, negative lengths, and ends that never came."""
+    rows, tries = calls(100)
+    tries += [{"lid": "nobody", "t_in": 1.0}, {"lid": "1", "t_in": 0.3, "t_out": 0.2}, {"lid": "2", "t_in": 0.4}]
+    tries[-1]["t_out"] = None
+    facts = subject(rows, tries, [hedge()]).facts
+    assert (facts["without_request"], facts["ended_before_begin"]) == (1, 1)
