@@ -45,6 +45,15 @@ def attempts_on(history: History, where: str) -> pd.DataFrame:
     return rows if edge == where else rows[rows["replica"] == where.partition("->")[2]]
 
 
+def users_of(history: History, edge: str) -> list[str]:
+    """Return the operations that use an edge, as the target says or the attempts show."""
+    said = [name for name, fact in history.header.plan.target_facts.operations.items() if edge in fact.depends]
+    rows = attempts_on(history, edge)["request"].to_numpy()
+    met = np.zeros(len(history.requests), dtype=bool)
+    met[rows[rows >= 0]] = True
+    return sorted({*said, *history.requests.loc[met, "name"].unique()})
+
+
 def use_of(history: History, where: str, span: Span) -> EdgeUse:
     """Return how often an edge was called by the requests that were due in a span."""
     attempts, requests = attempts_on(history, where), history.requests

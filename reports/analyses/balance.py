@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from reports.amplification import attempts_on
+from reports.amplification import attempts_on, users_of
 from reports.analyses import balance_failover as failover
 from reports.analyses import balance_kinds as kinds
 from reports.analyses.balance_outages import Outage, nodes_of, outages
@@ -59,7 +59,14 @@ def _subject(history: History, edge: EdgeFact, span: Span, whole: Span, away: tu
     found = [error, *_slow_shares(history, edge, tries)]
     if (panic := _panic(history, edge, tries, whole)) is not None:
         found.append(panic)
-    return Subject(edge.name, said, tuple(found), _picture(edge, within(tries, whole, "t_in"), whole, away))
+    picture = _picture(edge, within(tries, whole, "t_in"), whole, away)
+    return Subject(edge.name, said, tuple(found), picture, {"attempts elsewhere": _elsewhere(history, edge)})
+
+
+def _elsewhere(history: History, edge: EdgeFact) -> int:
+    """Return how many attempts on an edge reached none of its instances: nobody, or a node that is not known."""
+    tries = history.attempts
+    return int((tries["hop"].eq(edge.name) & ~tries["replica"].isin(nodes_of(edge))).sum())
 
 
 def _share_error(edge: EdgeFact, rows: pd.DataFrame) -> tuple[Measure, str]:
@@ -125,9 +132,10 @@ def _operations(history: History, away: tuple[Outage, ...], until: float) -> lis
     """Return the longest gap of each operation that uses an edge which lost an instance."""
     found: dict[str, list[tuple[Measure, Outage]]] = {}
     for outage in away:
-        for name in _users(history, outage.edge.name):
+        for name in users_of(history, outage.edge.name):
             found.setdefault(name, []).append((failover.gap(history, name, outage, until), outage))
-    return [_gap_subject(name, gaps) for name, gaps in sorted(found.items())]
+    asked = set(history.requests["name"].unique())
+    return [_gap_subject(name, gaps) for name, gaps in sorted(found.items()) if name in asked]
 
 
 def _gap_subject(name: str, gaps: list[tuple[Measure, Outage]]) -> Subject:
@@ -139,14 +147,6 @@ def _gap_subject(name: str, gaps: list[tuple[Measure, Outage]]) -> Subject:
     else:
         said = f"{name} always had a good answer while {outage.node} was {outage.how}."
     return Subject(name, said, (worst,), facts={"node": outage.node})
-
-
-def _users(history: History, edge: str) -> list[str]:
-    said = [name for name, fact in history.header.plan.target_facts.operations.items() if edge in fact.depends]
-    seen = attempts_on(history, edge)["request"].to_numpy()
-    met = history.requests["name"].iloc[np.unique(seen[seen >= 0])].unique()
-    asked = set(history.requests["name"].unique())
-    return sorted(asked & {*said, *met})
 
 
 def _picture(edge: EdgeFact, rows: pd.DataFrame, whole: Span, away: tuple[Outage, ...]) -> Picture | None:

@@ -6,7 +6,7 @@ from reports.analyses import bulkhead_kinds as kinds
 from reports.analyses import bulkhead_load as load
 from reports.analyses import bulkhead_queue as queue
 from reports.analyses.base import Analysis, Line, Measure, Picture, Section, Subject
-from reports.analyses.bulkhead_flight import in_flight, little
+from reports.analyses.bulkhead_flight import in_flight, little, odd_on
 from reports.history import FaultWindow, History
 from reports.phases import Span, judged
 from reports.policies import BulkheadPolicy, QueuePolicy
@@ -44,7 +44,7 @@ def _sentence(subjects: tuple[Subject, ...]) -> str:
 def _edge(history: History, name: str, whole: Span, hurt: dict[str, list[FaultWindow]]) -> Subject | None:
     facts = history.header.plan.target_facts
     bounds, lines = facts.declared(BulkheadPolicy, name), facts.declared(QueuePolicy, name)
-    told: dict[str, object] = {}
+    told: dict[str, object] = {"odd": odd_on(history, name)}
     found, said = [], []
     if bounds:
         held = {f"{one.name} ({one.running})": in_flight(history, one) for one in bounds}

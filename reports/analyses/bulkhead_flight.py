@@ -26,6 +26,13 @@ def peak(begun: Any, ended: Any) -> int:
     return int(np.cumsum(steps[np.argsort(times, kind="stable")]).max(initial=0))
 
 
+def odd_on(history: History, edge: str) -> dict[str, int]:
+    """Return how many attempts on an edge were left out of what is in flight, by the reason."""
+    rows = attempts_on(history, edge)
+    counts = {"have no end": rows["t_out"].isna(), "end before they begin": rows["t_out"] < rows["t_in"]}
+    return {why: int(which.sum()) for why, which in counts.items() if which.any()}
+
+
 def held_by(history: History, policy: BulkheadPolicy) -> pd.DataFrame:
     """Return the attempts that a bulkhead counts: its holder's own log of them where there is one, else the wire's."""
     facts = history.header.plan.target_facts

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from reports.amplification import attempts_on
+from reports.amplification import users_of
 from reports.analyses import bulkhead_kinds as kinds
 from reports.analyses.base import Measure, MeasureKind
 from reports.history import FaultWindow, History
@@ -48,13 +48,6 @@ def isolation(history: History, faults: list[FaultWindow], hurt: set[str]) -> Me
     usual, good, total = float(calm["good"].mean()), int(rows["good"].sum()), len(rows)
     low, high = (end / usual for end in share_interval(good, total))
     return Measure(kinds.ISOLATION.name, good / total / usual, "share", total, low, high, kinds.LEAST_ISOLATION, ">=")
-
-
-def users_of(history: History, edge: str) -> list[str]:
-    """Return the operations that use an edge, as the target says or the attempts show."""
-    said = [name for name, fact in history.header.plan.target_facts.operations.items() if edge in fact.depends]
-    seen = attempts_on(history, edge)["request"].to_numpy()
-    return sorted({*said, *history.requests["name"].iloc[np.unique(seen[seen >= 0])].unique()})
 
 
 def goodput_by_load(history: History) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from reports.amplification import attempts_on
+from reports.amplification import attempts_on, users_of
 from reports.history import History
 from reports.policies import LimitPolicy
 
@@ -61,17 +61,12 @@ def _name_the_only_counter(rows: pd.DataFrame) -> None:
 
 
 def _asked(history: History, policy: LimitPolicy) -> pd.DataFrame:
-    """Return the requests that a limiter is for."""
+    """Return the requests that a limiter is for; those without a tenant only where it evidently counts them too."""
     rows = history.requests
-    able = rows["name"].isin(policy.operations or _users(history, policy.edge)) & rows["sent"].notna()
-    return rows[able & rows["tenant"].ne("")] if policy.per == "tenant" else rows[able]
-
-
-def _users(history: History, edge: str) -> list[str]:
-    """Return the operations that use an edge, as the target says or the attempts show."""
-    said = [name for name, fact in history.header.plan.target_facts.operations.items() if edge in fact.depends]
-    seen = attempts_on(history, edge)["request"].to_numpy()
-    return sorted({*said, *history.requests["name"].iloc[np.unique(seen[seen >= 0])].unique()})
+    able = rows["name"].isin(policy.operations or users_of(history, policy.edge)) & rows["sent"].notna()
+    nameless = rows["tenant"].eq("")
+    counted = bool((able & nameless & rows["outcome"].eq("limited")).any())
+    return rows[able] if policy.per == "all" or counted else rows[able & ~nameless]
 
 
 def _of_attempts(tries: pd.DataFrame, counter: str) -> pd.DataFrame:

@@ -189,8 +189,10 @@ def test_missing_data_is_named():
     assert "no attempt is known" in section_of(BALANCE, make(edges={EDGE: 2})).why
     rows = [{"id": str(n), "due": n / 100} for n in range(900)]
     tries = [{"lid": str(n), "t_in": n / 100, "replica": f"back-{1 + n % 2}", "t_out": None} for n in range(900)]
+    tries += [{"lid": "0", "t_in": 1.0, "replica": "gone-9"}, {"lid": "0", "t_in": 1.0, "replica": ""}]
     events = [{"t": GONE, "kind": "node", "node": "back-1", "state": "killed"}]
     section = section_of(BALANCE, make(rows, tries, events, policies=[EJECTION], edges={EDGE: 2}))
     assert "too little traffic" in of(section, LINK, "ejection delay").why
+    assert section.subjects[0].facts["attempts elsewhere"] == 2
     assert "nobody asked" in of(section, "ask", "failover gap").why
     assert not section.findings

@@ -288,4 +288,5 @@ def test_what_is_missing_is_named():
     section = section_of(BULKHEAD, make(rows, tries, policies=[bulkhead(), queue()]))
     assert of(section, "most in flight").why == "no attempt of its holder has an end"
     assert of(section, "most waiting").why == "no attempt was answered"
+    assert section.subjects[0].facts["odd"] == {"have no end": 1}
     assert not section.findings

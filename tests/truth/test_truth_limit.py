@@ -284,6 +284,13 @@ def test_a_limiter_without_its_store_does_as_declared(declared, let_in, result):
     assert (found.value, found.result) == (float(let_in), result)
 
 
+def test_requests_without_a_tenant_count_where_they_were_refused():
+    """A limit per tenant that refuses the nameless holds them to it, as one more tenant."""
+    section = run({(1, ""): bucket(size=SIZE + 15), (1, "a"): bucket()},
+                  [*steady(1000, 5, 8), *steady(10, 5, 8, "a")], policy(per="tenant"))  # fmt: skip
+    assert measure(section, "envelope excess").value == pytest.approx(15, abs=1)
+
+
 def test_a_history_without_a_limit_or_without_tenants_says_so():
     """No policy, no tenant, nothing sent: a reason, no number."""
     assert section_of(LIMIT, make()).why == "the variant declares no rate limit"
