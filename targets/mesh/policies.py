@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from targets.mesh.topology import INSTANCES
-from targets.mesh.variants import Breaker, Ejection, EnvoyRetry, Hop, Limiter, Retry, Variant
+from targets.mesh.variants import Breaker, Ejection, EnvoyRetry, Hop, Limiter, Retry, Timeouts, Variant
 
 Record = dict[str, Any]
 _HOPS: Final = {
@@ -30,6 +30,7 @@ def policies(variant: Variant) -> list[Record]:
 def _of_services(variant: Variant) -> Iterator[Record]:
     own, edge = variant.services, "orders->payments"
     yield _record("timeout", "orders' own", edge, "orders", seconds=own.timeouts.payments_s, scope="attempt")
+    yield from _of_stores(own.timeouts)
     if own.payments_breaker is not None:
         yield _breaker(own.payments_breaker, edge, "orders")
     if own.cache_breaker is not None:
@@ -46,6 +47,18 @@ def _of_services(variant: Variant) -> Iterator[Record]:
         workers=_PAYMENT_WORKERS, bound=own.payments_queue, order="fifo", drop_expired=own.drop_expired,
         service_s=_MEAN_CHARGE_S,
     )  # fmt: skip
+
+
+def _of_stores(timeouts: Timeouts) -> Iterator[Record]:
+    """Yield the timeouts of what the services ask of their stores: a whole use, connecting included."""
+    stores = {
+        **dict.fromkeys(_CACHES, timeouts.cache_s),
+        "catalog->postgres-replica": timeouts.database_s,
+        "orders->postgres-primary": timeouts.database_s,
+    }
+    for edge, seconds in stores.items():
+        holder = edge.partition("->")[0]
+        yield _record("timeout", f"{holder}'s own", edge, holder, seconds=seconds, scope="attempt")
 
 
 def _of_envoy(variant: Variant) -> Iterator[Record]:
