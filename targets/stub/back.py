@@ -19,7 +19,7 @@ from targets.stub.variants import Errors
 from targets.stub.wire import Exchange
 
 MOST_BYTES = 1_000_000
-_ROUNDING = 0.0005  # uvloop counts whole milliseconds: never wake before the time
+_ROUNDING = 0.00051  # seconds; uvloop rounds to whole milliseconds: never wake before the time
 
 
 @dataclass(slots=True)
@@ -42,7 +42,8 @@ class Back:
         self._errors = ErrorLaw(rule.errors, random.Random(f"{seed}:errors"))
         self._heeds = rule.heeds_leaving and "works_for_nobody" not in config.defects
         self._jobs: dict[Work, _Job] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._wakes = 0.0  # when it ends, clock seconds
         self.in_flight = 0
         self.answered = 0
         self.busy_s = 0.0  # work done
@@ -129,20 +130,17 @@ class Back:
         self._set_timer()
 
     def _set_timer(self) -> None:
+        """Wake when the next work ends; an earlier wake-up that is set already does no harm."""
         end = self._line.next_end()
         if self._timer is not None:
-            if end is not None and self._timer.when() <= self._loop_time(end):
+            if end is not None and self._wakes <= end:
                 return
             self._timer.cancel()
             self._timer = None
         if end is not None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(self._loop_time(end), self._tick)
-
-    @staticmethod
-    def _loop_time(at: float) -> float:
-        loop = asyncio.get_running_loop()
-        return loop.time() + max(0.0, at - time.monotonic()) + _ROUNDING
+            self._wakes = end
+            delay = max(0.0, end - time.monotonic()) + _ROUNDING
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
     def _fail(self, exchange: Exchange, errors: Errors) -> None:
         if errors.how == "reset":

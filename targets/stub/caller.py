@@ -108,6 +108,8 @@ class Caller:
         milliseconds = exchange.header("x-deadline-ms")
         deadline = now + int(milliseconds) / 1000 if milliseconds.isdecimal() else float("inf")
         until = min(deadline, now + (self._rule.total_s or float("inf")))
+        if "retries_past_deadline" in self._defects:
+            until = float("inf")
         call = Call(exchange.method, "idempotency-key" in exchange.headers, until)
         return Asking(exchange, now, deadline, call)
 
@@ -130,8 +132,6 @@ class Caller:
 
     async def _attempt(self, asking: Asking, now: float) -> End:
         left = asking.call.until - now
-        if "retries_past_deadline" in self._defects:
-            left = float("inf")
         self.attempts += 1
         try:
             reply = await self._pool.ask(

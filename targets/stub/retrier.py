@@ -83,7 +83,7 @@ class Retrier:
         if not call.idempotent and "retries_writes" not in self._defects:
             return None
         wait = self._wait(rule, failure)
-        if now + wait >= call.until and "retries_past_deadline" not in self._defects:
+        if now + wait >= call.until:
             return None
         allowed = self._budget.take(now)
         self._note(exhausted=not allowed)

@@ -72,12 +72,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of it. `waits` has the seconds that back says a request waited in its line; `gauges` node -> counts."""
+    """What came of it.
+
+    `waits` has the seconds that back says a request waited in its line, `gauges` node -> counts, `lines` all log lines.
+    """
 
     history: History
     waits: Mapping[str, float]
     gauges: Mapping[str, Mapping[str, float]]
     variant: Variant
+    lines: Sequence[Mapping[str, object]]
 
 
 class Stand(Standing):
@@ -150,9 +154,15 @@ async def _play(case: Case) -> Played:
             running = {process.node for process in stand.processes()}
             gauges = {node: await stand.metrics(node) for node in site.services if node in running}
         collector.drain()
-    if collector.damaged:
-        raise AssertionError(f"damaged log lines: {collector.damaged}")
-    return Played(_history(case, variant, client, notes, start), client.waits, gauges, variant)
+    _accept(collector, notes, site)
+    return Played(_history(case, variant, client, notes, start), client.waits, gauges, variant, notes.lines)
+
+
+def _accept(collector: Collector, notes: "_Notes", site: sites.Site) -> None:
+    """Refuse a case in which a service broke: its story would be no truth."""
+    said = [str(line["line"]) for line in notes.lines if line["node"] in site.services and "line" in line]
+    if collector.damaged or said:
+        raise AssertionError("\n".join([f"damaged log lines: {collector.damaged}", *said]))
 
 
 @asynccontextmanager
