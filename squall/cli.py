@@ -151,7 +151,10 @@ def suite(paths: tuple[Path, ...], out: Path | None) -> int:
 @click.option("--seed", type=int, help="Seed of the first repeat, instead of the scenario's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for all; default runs/<time>-<name>-ablation.")
 def ablate(path: Path, repeats: int, only: tuple[str, ...], **options: Any) -> int:
-    """Run a scenario with each protection switched off alone and on alone: what each one buys and costs."""
+    """Run a scenario with each protection switched off alone and on alone: what each one buys and costs.
+
+    PATH is a scenario, or the folder of an earlier ablation, which is then compared again.
+    """
     from squall.commands import ablate as command  # noqa: PLC0415 - a command imports only what it needs
     from squall.commands.run import Options  # noqa: PLC0415 - likewise
 

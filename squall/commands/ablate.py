@@ -10,6 +10,7 @@ from rich.console import Console
 
 from reports import ablation
 from reports.ablation import PLAN, RESULT, RunOf
+from reports.history import RunDirectoryError
 from reports.render import ablation as pages
 from scenarios.loader import ScenarioError
 from scenarios.plan import Plan
@@ -36,7 +37,12 @@ class WishError(Exception):
 
 
 def main(path: Path, wish: Wish, console: Console) -> int:
-    """Run all configurations and compare them; the folder is the last line of standard output."""
+    """Run all configurations and compare them; the folder is the last line of standard output.
+
+    A path that is the folder of an earlier ablation is compared again, from its files.
+    """
+    if (path / PLAN).is_file():
+        return _again(path, console)
     try:
         plan = prepare(path, replace(wish.run, no_control=True))
         names = _protections(plan, wish)
@@ -54,6 +60,16 @@ def main(path: Path, wish: Wish, console: Console) -> int:
     console.print(write(folder), markup=False, highlight=False, soft_wrap=True)
     print(folder)
     return worst(codes)
+
+
+def _again(folder: Path, console: Console) -> int:
+    try:
+        console.print(write(folder), markup=False, highlight=False, soft_wrap=True)
+    except RunDirectoryError as error:
+        console.print(str(error), markup=False)
+        return Exit.BAD_SCENARIO
+    print(folder)
+    return Exit.PASS
 
 
 def _protections(plan: Plan, wish: Wish) -> tuple[str, ...]:

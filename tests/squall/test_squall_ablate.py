@@ -128,7 +128,17 @@ def test_an_interruption_ends_it_with_what_there_is(scenario, tmp_path, monkeypa
     wish = Wish(Options(out=tmp_path / "out"), only=("payments_breaker",))
     assert command.main(scenario, wish, Console(stderr=True)) == Exit.INTERRUPTED
     assert len(json.loads((tmp_path / "out" / "runs.json").read_text())["runs"]) == 2
-    assert (tmp_path / "out" / "ablation.json").exists()
+    stored = (tmp_path / "out" / "ablation.json").read_bytes()
+    (tmp_path / "out" / "ablation.json").unlink()
+    assert command.main(tmp_path / "out", Wish(Options()), Console(stderr=True)) == Exit.PASS
+    assert (tmp_path / "out" / "ablation.json").read_bytes() == stored
+
+
+def test_a_damaged_folder_is_refused(tmp_path, capsys):
+    """What `runs.json` should say is missing."""
+    (tmp_path / "runs.json").write_text("{}")
+    assert command.main(tmp_path, Wish(Options()), Console(stderr=True, width=300)) == Exit.BAD_SCENARIO
+    assert "holds no ablation" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
