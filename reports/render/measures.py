@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from reports.analyses.base import MeasureResult
 from reports.render.analysed import Said, SubjectSaid
 from reports.render.tables import Column, Row, Table
 from reports.render.words import NOTHING, count, listed, quantity
@@ -18,6 +19,7 @@ class Numbers:
 
     table: Table  # of the whole run, and what broke a rule in one of its phases
     phases: Table  # the same measures, phase by phase
+    undecided: str  # what has a rule and could not be measured
     missing: str  # what has no rule and could not be measured either
 
 
@@ -32,7 +34,10 @@ class Context:
 def numbers(title: str, subjects: Sequence[Named], context: Context) -> Numbers:
     """Return the numbers of some subjects; each row says whose it is when there are several."""
     return Numbers(
-        _whole(f"{title}.", subjects, context), _by_phase(f"{title}, by phase.", subjects, context), _missing(subjects)
+        _whole(f"{title}.", subjects, context),
+        _by_phase(f"{title}, by phase.", subjects, context),
+        _unmeasured(subjects, "unknown"),
+        _unmeasured(subjects, "info"),
     )
 
 
@@ -44,8 +49,7 @@ def _each(subjects: Sequence[Named]) -> Iterator[tuple[str, Said]]:
 
 def _whole(note: str, subjects: Sequence[Named], context: Context) -> Table:
     """Those that broke their rule stand first, those without a rule last."""
-    of_all = {(name, one.name) for name, one in _each(subjects) if not one.phase}
-    shown = [(name, one) for name, one in _each(subjects) if _counts(one, alone=(name, one.name) not in of_all)]
+    shown = [(name, one) for name, one in _of_the_whole(subjects) if one.value is not None or one.result == "fail"]
     rows = (
         _row(name if len(subjects) > 1 else "", one, context.control.get(name))
         for name, one in sorted(shown, key=lambda pair: _RANK[pair[1].result])
@@ -65,10 +69,12 @@ def _whole(note: str, subjects: Sequence[Named], context: Context) -> Table:
     return Table("measures", note, columns, tuple(rows), note)
 
 
-def _counts(one: Said, *, alone: bool) -> bool:
-    """Tell whether a measure stands in the first table: of the whole run, of a phase `alone`, or a broken rule."""
-    told = one.value is not None or one.result != "info"
-    return one.result == "fail" or (told and (alone or not one.phase))
+def _of_the_whole(subjects: Sequence[Named]) -> Iterator[tuple[str, Said]]:
+    """Yield the measures of the whole run, those that only phases have, and those that broke a rule in a phase."""
+    of_all = {(name, one.name) for name, one in _each(subjects) if not one.phase}
+    for name, one in _each(subjects):
+        if not one.phase or one.result == "fail" or (name, one.name) not in of_all:
+            yield name, one
 
 
 def _row(name: str, one: Said, control: SubjectSaid | None) -> Row:
@@ -123,11 +129,12 @@ def _by_phase(note: str, subjects: Sequence[Named], context: Context) -> Table:
     return Table("by-phase", "By phase", columns, tuple(rows), note)
 
 
-def _missing(subjects: Sequence[Named]) -> str:
-    """Say what could not be measured, each reason once."""
+def _unmeasured(subjects: Sequence[Named], result: MeasureResult) -> str:
+    """Say what has a result without a value, each reason once."""
     reasons: dict[str, list[str]] = {}
-    for _, one in _each(subjects):
-        if one.value is None and one.result == "info" and not one.phase:
+    for name, one in _of_the_whole(subjects):
+        if one.value is None and one.result == result:
+            words = f"{one.name} of {name}" if len(subjects) > 1 else one.name
             names = reasons.setdefault(one.why or "no reason was recorded", [])
-            names += [one.name] if one.name not in names else []
+            names += [words] if words not in names else []
     return "; ".join(f"{listed(names)} ({why})" for why, names in reasons.items())
