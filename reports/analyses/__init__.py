@@ -14,7 +14,7 @@ from reports.analyses.metastability import METASTABILITY
 from reports.analyses.retry import RETRY
 from reports.history import History
 
-ALL: Final[tuple[Analysis, ...]] = (BALANCE, BREAKER, BULKHEAD, LIMIT, METASTABILITY, RETRY, DEADLINE, HEDGING)
+ALL: Final[tuple[Analysis, ...]] = (BREAKER, RETRY, LIMIT, DEADLINE, BULKHEAD, HEDGING, BALANCE, METASTABILITY)
 _SAID: Final[WeakKeyDictionary[History, dict[str, Section]]] = WeakKeyDictionary()  # a section is made once
 
 
