@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from reports.amplification import TRAFFIC, attempts_on
+from reports.amplification import TRAFFIC
 from reports.analyses import deadline_kinds as kinds
 from reports.analyses.base import Analysis, Measure, MeasureKind, Section, Subject
-from reports.analyses.retry_counts import due_in, gives_up, measured
+from reports.analyses.retry_counts import gives_up, measured
 from reports.analyses.retry_spacing import slack
 from reports.analyses.retry_theory import longest_pauses
-from reports.analyses.retry_tries import Bools, Floats, Ints, Tries, tries_of
+from reports.analyses.retry_tries import Bools, Floats, Tries, arrivals, began_last, tries_of, wire_of
 from reports.header import EdgeFact, Facts
 from reports.history import FaultWindow, History
 from reports.phases import Span, baseline, felt, healed, judged, named
@@ -63,7 +63,7 @@ def _edges(history: History) -> list[_Edge]:
     for fact in facts.edges:
         timeouts, retries = facts.declared(TimeoutPolicy, fact.name), facts.declared(RetryPolicy, fact.name)
         if fact.name in needed or timeouts:
-            wire = tries_of(attempts_on(history, fact.name))
+            wire = wire_of(history, fact.name)
             if len(wire):
                 found.append(_Edge(fact, wire, timeouts, retries))
     return found
@@ -102,12 +102,8 @@ def _subject(history: History, edge: _Edge, whole: Span) -> Subject:
         *_propagation(history, edge),
         _expired(edge),
         _false(history, edge),
-        _orphans(history, edge, whole, ""),
+        *_orphans(history, edge, whole),
     ]
-    for phase in history.phases:
-        span = named(history, phase.name)
-        if span is not None:
-            measures.append(_orphans(history, edge, span, phase.name))
     facts = {"without_request": edge.wire.strays, "ended_before_begin": edge.wire.broken}
     return Subject(edge.fact.name, _sentence(edge, measures), tuple(measures), facts=facts)
 
@@ -233,13 +229,19 @@ def _one_attempt(facts: Facts, edge: EdgeFact) -> float | None:
     return min(_limits(declared).values(), default=None)
 
 
-def _orphans(history: History, edge: _Edge, span: Span, phase: str) -> Measure:
-    inside = due_in(history, edge.wire, span) & _depending(history, edge)
-    total = float(np.nan_to_num(edge.wire.took[inside]).sum())
-    if not total:
-        return measured(kinds.ORPHANS, None, phase=phase, why="no attempt of an operation that depends on it")
-    orphaned = float(np.nan_to_num(_beyond(history, edge)[inside]).sum())
-    return measured(kinds.ORPHANS, orphaned / total, int(inside.sum()), limit=MOST_ORPHANS, phase=phase)
+def _orphans(history: History, edge: _Edge, whole: Span) -> Iterator[Measure]:
+    """Yield the share of work that was done for clients that were gone: of the run, and of each phase."""
+    due, depends = history.requests["due"].to_numpy(float)[edge.wire.request], _depending(history, edge)
+    took, beyond = np.nan_to_num(edge.wire.took), np.nan_to_num(_beyond(history, edge))
+    spans = [("", whole), *((one.name, span) for one in history.phases if (span := named(history, one.name)))]
+    for phase, span in spans:
+        inside = depends & (due >= span.start) & (due < span.end)
+        total = float(took[inside].sum())
+        if not total:
+            yield measured(kinds.ORPHANS, None, phase=phase, why="no attempt of an operation that depends on it")
+            continue
+        share = float(beyond[inside].sum()) / total
+        yield measured(kinds.ORPHANS, share, int(inside.sum()), limit=MOST_ORPHANS, phase=phase)
 
 
 def _depending(history: History, edge: _Edge) -> Bools:
@@ -289,28 +291,14 @@ def _propagation(history: History, edge: _Edge) -> Iterator[Measure]:
 
 def _above(history: History, edge: _Edge) -> Floats:
     """Return the deadline that the caller itself was given, for each attempt; NaN where nobody knows."""
-    rows = history.attempts
-    entered = rows[(rows["dst"] == edge.fact.caller).to_numpy()]
+    entered = arrivals(history, edge.fact.caller)
     if entered.empty:
         limits = history.requests["deadline"].to_numpy(float)[edge.wire.request]
         return np.where(np.isfinite(limits), limits, np.nan)
-    wire = entered[(entered["witness"] == "envoy").to_numpy()]
-    above = tries_of(wire if len(wire) else entered)
-    return _latest(above, edge.wire)
-
-
-def _latest(above: Tries, below: Tries) -> Floats:
-    """Return, for each attempt below, the deadline of the attempt above that began last in the same request."""
-    request = np.concatenate([above.request, below.request])
-    at = np.concatenate([above.t_in, below.t_in])
-    upper = np.arange(len(request)) < len(above)
-    order = np.lexsort((~upper, at, request))
-    last = np.cumsum(upper[order]) - 1
-    place: Ints = np.empty(len(request), dtype=np.int64)
-    place[order] = last
-    found = place[len(above) :]
-    known = (found >= 0) & (above.request[np.maximum(found, 0)] == below.request)
-    return np.where(known, above.deadline_left[np.maximum(found, 0)], np.nan)
+    request, t_in = entered["request"].to_numpy(np.int64), entered["t_in"].to_numpy(float)
+    found = began_last(request, t_in, edge.wire)
+    left = entered["deadline_left"].to_numpy(float)
+    return np.where(found >= 0, left[found], np.nan)
 
 
 def _expired(edge: _Edge) -> Measure:

@@ -10,10 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from reports.amplification import attempts_on
 from reports.analyses.base import Analysis, Measure, MeasureKind, Section, Subject
 from reports.analyses.retry_counts import due_in, measured
-from reports.analyses.retry_tries import Bools, Floats, Ints, Tries, parents, run_starts, tries_of
+from reports.analyses.retry_tries import Bools, Floats, Ints, Tries, parents, run_starts, wire_of
 from reports.header import EdgeFact
 from reports.history import History
 from reports.phases import Span, baseline, judged, named
@@ -147,7 +146,7 @@ def _hedged(history: History, edge: EdgeFact) -> _Hedged | None:
     policy = next(iter(history.header.plan.target_facts.declared(HedgePolicy, edge.name)), None)
     if policy is None and edge.via is None:
         return None  # a caller that asks a store several things at once does not hedge
-    tries = tries_of(attempts_on(history, edge.name))
+    tries = wire_of(history, edge.name)
     if not len(tries):
         return None
     hedge = _twins(history, edge, tries, NOTICED_S if policy is None else 0.0)

@@ -53,13 +53,15 @@ def _failed(subject: Subject) -> list[str]:
 
 
 def _subject(history: History, found: EdgeRetries, whole: Span) -> Subject:
-    measures = (*_whole(history, found, whole), *_phases(history, found))
+    seen = counts.seen(history, found)
+    measures = (*_whole(history, seen, whole), *_phases(history, seen))
     facts = _facts(found)
     return Subject(found.edge.name, _sentence(found, measures), measures, _picture(found), facts)
 
 
-def _whole(history: History, found: EdgeRetries, whole: Span) -> Iterator[Measure]:
-    yield from counts.of_phase(history, found, whole, "")
+def _whole(history: History, seen: counts.Seen, whole: Span) -> Iterator[Measure]:
+    found = seen.found
+    yield from counts.of_phase(history, seen, whole, "")
     yield counts.over_cap(found)
     late_s = slack(history)
     yield from _spacing([spacing(one, late_s) for one in found.layers if one.policy is not None])
@@ -72,11 +74,11 @@ def _whole(history: History, found: EdgeRetries, whole: Span) -> Iterator[Measur
     yield counts.overrun(found, late_s)
 
 
-def _phases(history: History, found: EdgeRetries) -> Iterator[Measure]:
+def _phases(history: History, seen: counts.Seen) -> Iterator[Measure]:
     for phase in history.phases:
         span = named(history, phase.name)
         if span is not None:
-            yield from counts.of_phase(history, found, span, phase.name)
+            yield from counts.of_phase(history, seen, span, phase.name)
 
 
 def _spacing(found: list[Spacing]) -> Iterator[Measure]:

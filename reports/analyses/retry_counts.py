@@ -1,6 +1,7 @@
 """How many attempts retries made, what came of them, and which should never have been."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ from reports.analyses import retry_kinds as kinds
 from reports.analyses.base import Measure, MeasureKind
 from reports.analyses.retry_layers import PERMANENT, PROXY, EdgeRetries, Layer, retryable
 from reports.analyses.retry_theory import budget_cap, nested_tries
-from reports.analyses.retry_tries import Bools, Floats, Tries, run_lengths, run_starts
+from reports.analyses.retry_tries import Bools, Floats, Ints, Tries, run_lengths, run_starts
 from reports.history import History
 from reports.phases import Span, effect_on
 
@@ -30,14 +31,53 @@ def due_in(history: History, tries: Tries, span: Span) -> Bools:
     return np.asarray((due >= span.start) & (due < span.end))
 
 
-def of_phase(history: History, found: EdgeRetries, span: Span, phase: str) -> Iterator[Measure]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What the phases of one edge have in common; one value an attempt on the wire, but for runs and retries."""
+
+    found: EdgeRetries
+    due: Floats
+    took: Floats
+    unused: Bools
+    failed: Bools  # ended in what some layer tries again
+    run_due: Floats
+    run_length: Ints
+    retried: Ints  # the request of each retry
+
+
+def seen(history: History, found: EdgeRetries) -> Seen:
+    """Work out what all phases need."""
+    wire, due = found.wire, history.requests["due"].to_numpy(float)
+    begin, length = run_lengths(wire)
+    retried = [one.tries.request[one.pairs.later] for one in found.layers]
+    return Seen(
+        found=found,
+        due=due[wire.request],
+        took=np.nan_to_num(wire.took),
+        unused=unused(history, wire),
+        failed=_failed(found),
+        run_due=due[wire.request[begin]],
+        run_length=length,
+        retried=np.concatenate(retried) if retried else np.empty(0, dtype=np.int64),
+    )
+
+
+def _failed(found: EdgeRetries) -> Bools:
+    hits = np.zeros(len(found.wire), dtype=bool)
+    for layer in found.layers:
+        if layer.policy is not None:  # a proxy does not try again for a caller that left
+            hits |= retryable(found.wire, layer.policy) & ~(found.wire.cancelled & (layer.name == PROXY))
+    return hits
+
+
+def of_phase(history: History, what: Seen, span: Span, phase: str) -> Iterator[Measure]:
     """Yield what is measured in each phase, and in the whole run (`phase` empty)."""
-    inside = due_in(history, found.wire, span)
-    yield _amplification(found, inside, span, phase)
-    yield _theory(found, inside, phase)
-    yield from _runs(found, inside, phase)
-    yield _efficiency(history, found, span, phase)
-    yield _wasted(history, found, inside, span, phase)
+    inside = (what.due >= span.start) & (what.due < span.end)
+    yield _amplification(what.found, inside, span, phase)
+    yield _theory(what, inside, phase)
+    yield from _runs(what, span, phase)
+    yield _efficiency(history, what, span, phase)
+    yield _wasted(history, what, inside, span, phase)
 
 
 def _amplification(found: EdgeRetries, inside: Bools, span: Span, phase: str) -> Measure:
@@ -49,54 +89,54 @@ def _amplification(found: EdgeRetries, inside: Bools, span: Span, phase: str) ->
     return measured(kinds.AMPLIFICATION, attempts / firsts, firsts, limit=limit, phase=phase)
 
 
-def _theory(found: EdgeRetries, inside: Bools, phase: str) -> Measure:
-    layers = [(layer, layer.policy) for layer in reversed(found.layers) if layer.policy is not None]
-    firsts = inside & found.first
-    if not layers or not firsts.any():
+def _theory(what: Seen, inside: Bools, phase: str) -> Measure:
+    found = what.found
+    caps = [layer.policy.attempts for layer in reversed(found.layers) if layer.policy is not None]
+    if not caps or not (inside & found.first).any():
         return measured(kinds.THEORY, None, phase=phase, why="no retry is declared, or nothing was tried")
-    left = found.wire.cancelled  # a proxy does not try again for a caller that left
-    failed = np.any([retryable(found.wire, one) & ~(left & (layer.name == PROXY)) for layer, one in layers], axis=0)
-    second = ((found.wire.t_in - found.wire.t_in[inside].min()) / _SECOND).astype(np.int64)
-    attempts = np.bincount(second[inside])
-    chance = np.bincount(second[inside & failed], minlength=len(attempts)) / np.maximum(attempts, 1)
-    weight = np.bincount(second[firsts], minlength=len(attempts))
-    mean = nested_tries(chance, [one.attempts for _, one in layers])
+    t_in = found.wire.t_in[inside]
+    second = ((t_in - t_in.min()) / _SECOND).astype(np.int64)
+    attempts = np.bincount(second)
+    chance = np.bincount(second, weights=what.failed[inside]) / np.maximum(attempts, 1)
+    weight = np.bincount(second, weights=found.first[inside])
+    mean = nested_tries(chance, caps)
     return measured(kinds.THEORY, float((mean * weight).sum() / weight.sum()), int(weight.sum()), phase=phase)
 
 
-def _runs(found: EdgeRetries, inside: Bools, phase: str) -> Iterator[Measure]:
-    begin, lengths = run_lengths(found.wire)
-    lengths = lengths[inside[begin]]
+def _runs(what: Seen, span: Span, phase: str) -> Iterator[Measure]:
+    lengths = what.run_length[(what.run_due >= span.start) & (what.run_due < span.end)]
     if not len(lengths):
         for kind in (kinds.END_TO_END, kinds.MOST):
             yield measured(kind, None, phase=phase, why="no attempt was seen")
         return
-    alarm = None if found.largest_layer is None else float(found.largest_layer)
-    yield measured(kinds.END_TO_END, lengths.mean(), len(lengths), limit=alarm, phase=phase)
-    limit = None if found.cap is None else float(found.cap)
+    alarm, cap = what.found.largest_layer, what.found.cap
+    limit = None if alarm is None else float(alarm)
+    yield measured(kinds.END_TO_END, lengths.mean(), len(lengths), limit=limit, phase=phase)
+    limit = None if cap is None else float(cap)
     yield measured(kinds.MOST, lengths.max(), len(lengths), limit=limit, phase=phase)
 
 
-def _efficiency(history: History, found: EdgeRetries, span: Span, phase: str) -> Measure:
-    retried = [one.tries.request[one.pairs.later] for one in found.layers]
-    request = np.concatenate(retried) if retried else np.empty(0, dtype=np.int64)
-    due = history.requests["due"].to_numpy(float)[request]
-    request = request[(due >= span.start) & (due < span.end)]
-    if not len(request):
+def _efficiency(history: History, what: Seen, span: Span, phase: str) -> Measure:
+    requests = history.requests
+    due = requests["due"].to_numpy(float)[what.retried]
+    made = what.retried[(due >= span.start) & (due < span.end)]
+    if not len(made):
         return measured(kinds.EFFICIENCY, None, phase=phase, why="nothing was retried")
-    well = history.requests["outcome"].iloc[np.unique(request)].isin(["ok", "degraded"])
-    return measured(kinds.EFFICIENCY, int(well.sum()) / len(request), len(request), phase=phase)
+    retried = np.zeros(len(requests), dtype=bool)
+    retried[made] = True
+    well = requests["outcome"].isin(["ok", "degraded"]).to_numpy(bool)
+    return measured(kinds.EFFICIENCY, int((well & retried).sum()) / len(made), len(made), phase=phase)
 
 
-def _wasted(history: History, found: EdgeRetries, inside: Bools, span: Span, phase: str) -> Measure:
-    took, on = np.nan_to_num(found.wire.took), effect_on(history)
+def _wasted(history: History, what: Seen, inside: Bools, span: Span, phase: str) -> Measure:
+    on = effect_on(history)
     calm = bool(phase) and (span.end <= on + TICK_S if on is not None else not history.header.plan.faults)
     if calm and on is not None:
-        inside = inside & (found.wire.t_out <= on)
-    total = float(took[inside].sum())
+        inside = inside & (what.found.wire.t_out <= on)
+    total = float(what.took[inside].sum())
     if not total:
         return measured(kinds.WASTED, None, phase=phase, why="no attempt of a known length")
-    value = float(took[inside & unused(history, found.wire)].sum()) / total
+    value = float(what.took[inside & what.unused].sum()) / total
     return measured(kinds.WASTED, value, int(inside.sum()), limit=MOST_WASTE if calm else None, phase=phase)
 
 

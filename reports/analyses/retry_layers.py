@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from reports.amplification import attempts_on
 from reports.analyses.retry_theory import pause
 from reports.analyses.retry_tries import (
     Bools,
@@ -17,16 +16,19 @@ from reports.analyses.retry_tries import (
     Ints,
     Pairs,
     Tries,
+    began_last,
     followed_pairs,
     numbered_pairs,
     parents,
     tries_of,
+    wire_of,
 )
 from reports.header import EdgeFact, Facts
 from reports.history import History
 from reports.policies import RetryPolicy
 
 PROXY: Final = "Envoy"
+NOTICED_S: Final = 0.05  # a proxy notes that its caller left some time after the caller did
 PERMANENT: Final = (400, 401, 403, 404, 422)
 _CAUSES: Final = {
     "timeout": ("UT", "timeout", "TimeoutError", "SI"),
@@ -94,7 +96,7 @@ def edge_retries(history: History, edge: EdgeFact) -> EdgeRetries | None:
     """Return what is known of retries on an edge; None where none is declared and none was seen."""
     facts = history.header.plan.target_facts
     declared = facts.declared(RetryPolicy, edge.name)
-    wire = tries_of(attempts_on(history, edge.name), by_caller=edge.via is None)
+    wire = wire_of(history, edge.name, by_caller=edge.via is None)
     layers = _layers(history, edge, wire, declared)
     if not any(layer.policy is not None or len(layer.pairs) for layer in layers):
         return None
@@ -155,29 +157,12 @@ def _numbered(name: str, policy: RetryPolicy | None, tries: Tries, *, wire: bool
 
 def _again_on_wire(wire: Tries, layer: Layer) -> Bools:
     """Tell which calls on the wire a service made as another try: those that began within one of its later tries."""
-    later = layer.pairs.later
-    request, begin = layer.tries.request, layer.tries.t_in
+    again = np.zeros(len(layer.tries), dtype=bool)
+    again[layer.pairs.later] = True
+    at = began_last(layer.tries.request, layer.tries.t_in, wire)
     end = np.where(np.isnan(layer.tries.t_out), np.inf, layer.tries.t_out)
-    order = np.lexsort((begin, request))
-    again = np.zeros(len(request), dtype=bool)
-    again[later] = True
-    at = _last_before(request[order], begin[order], wire)
-    within = at >= 0
-    at = order[np.maximum(at, 0)]
-    within &= (request[at] == wire.request) & (end[at] + 0.05 >= wire.t_in)
+    within = (at >= 0) & (end[at] + NOTICED_S >= wire.t_in)
     return np.asarray(within & again[at])
-
-
-def _last_before(request: Ints, begin: Floats, wire: Tries) -> Ints:
-    """Return the row of a sorted table that began last at or before each attempt on the wire; -1 for none."""
-    both = np.concatenate([request, wire.request])
-    at = np.concatenate([begin, wire.t_in])
-    called = np.arange(len(both)) < len(request)
-    order = np.lexsort((~called, at, both))
-    count = np.cumsum(called[order]) - 1
-    out = np.empty(len(both), dtype=np.int64)
-    out[order] = count
-    return out[len(request) :]
 
 
 def causes(tries: Tries) -> Ints:

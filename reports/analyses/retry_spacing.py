@@ -5,14 +5,13 @@ from typing import Final
 
 import numpy as np
 
-from reports.analyses.retry_layers import Layer, bounds
+from reports.analyses.retry_layers import NOTICED_S, Layer, bounds
 from reports.analyses.retry_theory import pause
 from reports.analyses.retry_tries import Bools, Floats, Ints
 from reports.history import History
 from reports.policies import RetryPolicy
 
 TIMER_S: Final = 0.0015  # Envoy's timers count milliseconds, and logs are rounded
-NOTICED_S: Final = 0.05  # a proxy notes that its caller left some time after the caller did
 LATE_S: Final = 0.05  # scheduling of a loaded machine
 LATE_SHARE: Final = 0.01  # pauses that may be later still
 FEWEST_GAPS: Final = 200

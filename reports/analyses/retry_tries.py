@@ -6,11 +6,13 @@ request's attempts in which none was answered well before the next one began: wh
 
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from reports.amplification import attempts_on
 from reports.history import History
 
 Floats = npt.NDArray[np.float64]
@@ -83,8 +85,7 @@ def tries_of(rows: pd.DataFrame, *, by_caller: bool = False) -> Tries:
     request, t_in = rows["request"].to_numpy(np.int64), rows["t_in"].to_numpy(float)
     known = (request >= 0) & np.isfinite(t_in)
     src, src_names = _coded(rows["src"])
-    keys = (t_in[known], src[known], request[known]) if by_caller else (t_in[known], request[known])
-    order = np.flatnonzero(known)[np.lexsort(keys)]
+    order = _order(np.flatnonzero(known), request, t_in, src if by_caller else None)
     flags, flag_names = _coded(rows["flags"])
     t_out = rows["t_out"].to_numpy(float)[order]
     backwards = t_out < t_in[order] - _FEWEST
@@ -104,6 +105,15 @@ def tries_of(rows: pd.DataFrame, *, by_caller: bool = False) -> Tries:
         strays=int((~known).sum()),
         broken=int(backwards.sum()),
     )
+
+
+def _order(rows: Ints, request: Ints, t_in: Floats, src: Ints | None) -> Ints:
+    """Return the rows by request, caller and begin; rows that come by begin are not sorted by it again."""
+    if not (t_in[rows][1:] >= t_in[rows][:-1]).all():
+        rows = rows[np.argsort(t_in[rows], kind="stable")]
+    if src is not None:
+        rows = rows[np.argsort(src[rows], kind="stable")]
+    return rows[np.argsort(request[rows], kind="stable")]
 
 
 def _coded(column: Any) -> tuple[Ints, tuple[str, ...]]:
@@ -176,8 +186,7 @@ def _searched(tries: Tries, later: Ints, *, by_caller: bool) -> Ints:
 
 def _alone(earlier: Ints) -> Bools:
     """Tell which earlier rows are claimed once."""
-    _, where, count = np.unique(earlier, return_inverse=True, return_counts=True)
-    return np.asarray(count[where] == 1)
+    return np.asarray(np.bincount(earlier)[earlier] == 1) if len(earlier) else np.zeros(0, dtype=bool)
 
 
 def followed_pairs(tries: Tries, parent: Ints) -> Pairs:
@@ -202,17 +211,54 @@ def followed_pairs(tries: Tries, parent: Ints) -> Pairs:
 def parents(history: History, caller: str, tries: Tries) -> Ints:
     """Return, for each attempt, a number of the attempt at its caller that led to it: the one that began last.
 
-    Equal numbers within a request mean one and the same. All are equal where nobody is seen to call the caller.
+    Equal numbers within a request mean one and the same. All are -1 where nobody is seen to call the caller.
     """
+    rows = arrivals(history, caller)
+    return began_last(rows["request"].to_numpy(np.int64), rows["t_in"].to_numpy(float), tries)
+
+
+def arrivals(history: History, service: str) -> pd.DataFrame:
+    """Return the attempts at a service that belong to requests, by the best witness."""
     attempts = history.attempts
-    rows = attempts[(attempts["dst"] == caller).to_numpy()]
-    if (rows["witness"] == "envoy").any():
-        rows = rows[(rows["witness"] == "envoy").to_numpy()]
-    request = np.concatenate([rows["request"].to_numpy(np.int64), tries.request])
-    at = np.concatenate([rows["t_in"].to_numpy(float), tries.t_in])
-    entered = np.arange(len(request)) < len(rows)
-    order = np.lexsort((~entered, at, request))
-    begun = np.cumsum(entered[order])
-    out = np.empty(len(request), dtype=np.int64)
-    out[order] = begun
-    return out[len(rows) :]
+    rows = attempts[((attempts["dst"] == service) & (attempts["request"] >= 0)).to_numpy()]
+    wire = (rows["witness"] == "envoy").to_numpy()
+    return rows[wire] if wire.any() else rows
+
+
+def began_last(request: Ints, t_in: Floats, below: Tries) -> Ints:
+    """Return, for each attempt below, the row of the attempt above that began last before it in the same request.
+
+    Where a request has only one above, that one; -1 where it has none.
+    """
+    size = int(max(request.max(initial=-1), below.request.max(initial=-1))) + 1
+    count = np.bincount(request, minlength=size)
+    only = np.full(size, -1, dtype=np.int64)
+    only[request] = np.arange(len(request))
+    out = only[below.request]
+    rows, upper = np.flatnonzero(count[below.request] > 1), np.flatnonzero(count[request] > 1)
+    if len(rows):
+        out[rows] = _last_of_many(request[upper], t_in[upper], upper, below.request[rows], below.t_in[rows])
+    return out
+
+
+def _last_of_many(request: Ints, t_in: Floats, rows: Ints, below: Ints, at: Floats) -> Ints:
+    both, times = np.concatenate([request, below]), np.concatenate([t_in, at])
+    above = np.arange(len(both)) < len(request)
+    order = np.lexsort((~above, times, both))
+    last = np.maximum.accumulate(np.where(above[order], np.arange(len(both)), -1))
+    found = np.where(last >= 0, order[np.maximum(last, 0)], -1)
+    same = (found >= 0) & (both[np.maximum(found, 0)] == both[order])
+    out = np.empty(len(both), dtype=np.int64)
+    out[order] = np.where(same, rows[np.minimum(np.maximum(found, 0), len(rows) - 1)], -1)
+    return out[len(request) :]
+
+
+def wire_of(history: History, edge: str, *, by_caller: bool = False) -> Tries:
+    """Return the attempts that reached an edge; made once for a history."""
+    kept = _KEPT.setdefault(history, {})
+    if (edge, by_caller) not in kept:
+        kept[edge, by_caller] = tries_of(attempts_on(history, edge), by_caller=by_caller)
+    return kept[edge, by_caller]
+
+
+_KEPT: Final[WeakKeyDictionary[History, dict[tuple[str, bool], Tries]]] = WeakKeyDictionary()
