@@ -34,8 +34,8 @@ ERLANG: Final = MeasureKind(
     name="rejection error",
     unit="share",
     about="how far the refused share of a bulkhead without a line is from theory",
-    formula="|refused / asked - B(c, a)|, Erlang B with a = arrivals/s x service time, in the baseline; 95 % by "
-    "batch means",
+    formula="distance of refused / asked from Erlang B, with a = arrivals/s x service time, in the baseline; what lies "
+    "between the declared service time and the time that answers really took is right; 95 % by batch means",
     source="Erlang B",
     inputs=f"{_ATTEMPTS}; requests: outcome shed; the declared service time",
     blind="arrivals that are not Poisson, lines, several replicas: then it is not computed",
@@ -95,7 +95,7 @@ OVERTAKING: Final = MeasureKind(
     unit="share",
     about="neighbours in a line of which the later was answered first: less than half first in, first out; more in a "
     "stack",
-    formula="of neighbours on a replica that both were there longer than 3 service times: the share with t_out in "
+    formula="of neighbours among those that were on a replica longer than 3 service times: the share with t_out in "
     "reverse",
     source="own",
     inputs=f"{_ATTEMPTS}; the declared queue",

@@ -53,7 +53,7 @@ def theory_of(history: History, policy: QueuePolicy) -> dict[str, float]:
     span = baseline(history)
     if span is None or span.seconds <= 0 or policy.service_s <= 0:
         return {}
-    rate = len(within(attempts_on(history, policy.edge), span, "t_in")) / span.seconds / max(1, policy.replicas)
+    rate = _rate(within(attempts_on(history, policy.edge), span, "t_in")) / max(1, policy.replicas)
     load = rate * policy.service_s
     if load >= policy.workers:
         return {"erlangs": load}
@@ -147,11 +147,10 @@ def _least_waits(rows: pd.DataFrame, span: Span, least: Any) -> list[float]:
 
 
 def _overtaking(policy: QueuePolicy, answered: pd.DataFrame) -> Measure:
-    rows = answered.sort_values(["replica", "t_in"], kind="stable")
-    waited = (rows["t_out"] - rows["t_in"]).to_numpy(float) > 3 * policy.service_s
-    same = rows["replica"].astype(object).to_numpy()
-    ends = rows["t_out"].to_numpy(float)
-    pairs = waited[1:] & waited[:-1] & (same[1:] == same[:-1]) if policy.service_s > 0 else waited[:0]
+    waited = (answered["t_out"] - answered["t_in"]).to_numpy(float) > 3 * policy.service_s
+    rows = answered[waited & (policy.service_s > 0)].sort_values(["replica", "t_in"], kind="stable")
+    same, ends = rows["replica"].astype(object).to_numpy(), rows["t_out"].to_numpy(float)
+    pairs = same[1:] == same[:-1]
     total, op, limit = int(pairs.sum()), "<=" if policy.order == "fifo" else ">=", 0.5
     if total < _LEAST_PAIRS:
         return _none(kinds.OVERTAKING.name, "share", limit, f"{total} neighbours waited, {_LEAST_PAIRS} decide")
@@ -166,17 +165,29 @@ def _refused(history: History, policy: QueuePolicy, rows: pd.DataFrame) -> Measu
     if why or span is None:
         return _none(kinds.ERLANG.name, "share", kinds.MOST_ERLANG_ERROR, why or "the run never reached its baseline")
     calm = within(rows, span, "t_in")
-    load = len(calm) / span.seconds * policy.service_s if span.seconds > 0 else 0.0
     if len(calm) < _LEAST_ANSWERS * _BATCHES:
         why = f"{len(calm)} calls in the baseline, {_LEAST_ANSWERS * _BATCHES} decide"
         return _none(kinds.ERLANG.name, "share", kinds.MOST_ERLANG_ERROR, why)
     blocked = (calm["status"] == REFUSED).to_numpy(float)
-    expected = erlang_b(policy.workers, load)
-    low, high = (one - expected for one in _batched(blocked))
-    nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
-    error = abs(float(blocked.mean()) - expected)
-    most = kinds.MOST_ERLANG_ERROR
-    return Measure(kinds.ERLANG.name, error, "share", len(calm), nearest, max(abs(low), abs(high)), most)
+    served = calm[calm["status"] < 500]
+    there = max(policy.service_s, float((served["t_out"] - served["t_in"]).mean()) if len(served) else 0.0)
+    band = [erlang_b(policy.workers, _rate(calm) * seconds) for seconds in (policy.service_s, there)]
+    low, high = _batched(blocked)
+    nearest = max(0.0, low - band[1], band[0] - high)
+    furthest = max(_outside(low, band), _outside(high, band))
+    error, most = _outside(float(blocked.mean()), band), kinds.MOST_ERLANG_ERROR
+    return Measure(kinds.ERLANG.name, error, "share", len(calm), nearest, furthest, most)
+
+
+def _outside(value: float, band: list[float]) -> float:
+    return max(0.0, value - band[1], band[0] - value)
+
+
+def _rate(calls: pd.DataFrame) -> float:
+    """Return the arrivals a second between the first and the last; the load may not fill the whole stretch."""
+    times = calls["t_in"].to_numpy(float)
+    seconds = float(times.max() - times.min()) if len(times) > 1 else 0.0
+    return (len(times) - 1) / seconds if seconds > 0 else 0.0
 
 
 def _unlike_erlang(history: History, policy: QueuePolicy, rows: pd.DataFrame) -> str:
