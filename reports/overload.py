@@ -23,7 +23,7 @@ DRAINS: Final = 5.0
 SPIKE: Final = 1.2  # times the baseline's load: more than Poisson arrivals and rounding make
 UNCHANGED: Final = 1.1
 PEAK_S: Final = 5.0
-HEADROOM: Final = 1.2  # a peak below this many times the load says nothing of what the callee could do
+HEADROOM: Final = 2.0  # a peak below this many times the load is only a busy moment, and says nothing of C
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,12 +49,12 @@ STAYS_DOWN: Final = MeasureKind(
 DEGRADED: Final = MeasureKind(
     name="degraded recovery",
     unit="share",
-    about="how much of the time after the trigger the system was down or flooded with extra calls",
-    formula="share of windows of 1 s in [t_eff_off, t_eff_off + T) with g < 0.5 G_B, or calls a request >= 1.5 B on "
-    "the edge where that is most often so",
+    about="how much of the time after the trigger the system was down or flooded with retries",
+    formula="share of windows of 1 s in [t_eff_off, t_eff_off + T) with g < 0.5 G_B, or amplification >= 1.5 B on "
+    "the edge where that is most often so; amplification = attempts / first attempts on the edge",
     source="Bronson et al., HotOS 2021",
     inputs="requests: due, outcome, done; attempts: hop, t_in, replica, witness",
-    blind="a mix of operations that changes after the baseline; edges below 5 attempts/s in peace",
+    blind="edges below 5 attempts/s in peace; attempts that cannot be joined to a request and have no number",
     subject="run",
 )
 SUSTAINING: Final = MeasureKind(
@@ -65,7 +65,8 @@ SUSTAINING: Final = MeasureKind(
     "rates (95 %), queue wait = median over 5 s of the least time of an attempt, and 10 ms more",
     source="Bronson et al., HotOS 2021; standing queues after CoDel (Nichols and Jacobson 2012)",
     inputs="attempts: hop, attempt_no, t_in, t_out, status, replica, witness; requests: due",
-    blind="feedback inside one process, such as garbage collection or lock contention",
+    blind="feedback inside one process, such as garbage collection or lock contention; once the system is back, more "
+    "calls that are no retries are not counted, because caches that fill again make them too",
     subject="run",
 )
 RECOVERY: Final = MeasureKind(
@@ -86,7 +87,7 @@ OVERSHOOT: Final = MeasureKind(
     "rates, its lower end for the most of all 5 s stretches (Bonferroni)",
     source="own",
     inputs="attempts: hop, t_in, replica, witness",
-    blind="bursts shorter than 5 s; edges that nobody used in peace",
+    blind="bursts shorter than 5 s; edges that nobody used in peace; its rule (1.5) is for edges that a fault hurt",
 )
 KINDS: Final = (STAYS_DOWN, DEGRADED, SUSTAINING, RECOVERY, OVERSHOOT)
 
@@ -118,9 +119,14 @@ class _Evidence:
         return float(self.watched.mean()) if len(self.watched) else None
 
     @property
+    def came_back(self) -> bool:
+        """Whether the recovery ended well."""
+        return _came_back(self.good, self.bad)
+
+    @property
     def feeds(self) -> tuple[Signal, ...]:
-        """What still feeds it."""
-        return tuple(one for one in self.signals if one.sustains)
+        """What still feeds it; once it is back, more calls that are no retries feed nothing: caches fill again."""
+        return tuple(one for one in self.signals if one.sustains and not (self.came_back and one.feed == "calls"))
 
 
 def analyse(history: History) -> Section:
@@ -133,7 +139,8 @@ def analyse(history: History) -> Section:
         before = Span("baseline", before.start, trigger.span.start)
     counted, relative = _goodput(history, before)
     if counted < FEWEST or not relative:
-        return Section(KEY, TITLE, "", why=f"{counted} whole seconds with good answers make no baseline")
+        why = f"{counted} whole seconds make no baseline" if counted < FEWEST else "nothing was good in the baseline"
+        return Section(KEY, TITLE, "", why=why)
     evidence = _evidence(history, trigger, before, after, relative)
     verdict, reason = _decide(evidence)
     subject = _whole(evidence, verdict, reason)
@@ -146,7 +153,7 @@ def _evidence(history: History, trigger: Trigger, before: Span, after: Span, lev
     good = _levels(history, after) / level
     tail = Span("tail", max(after.start, after.end - STEADY * WINDOW), after.end)
     found = signals(seen, history.requests, before, tail)
-    bad = (good < DOWN) | _flooded(history, seen, before, after)
+    bad = (good < DOWN) | _flooded(seen, before, after)
     return _Evidence(
         history, trigger, before, after, level, good, bad, seen, found, capacity, needed_s(capacity, trigger)
     )
@@ -166,30 +173,25 @@ def _goodput(history: History, span: Span) -> tuple[int, float]:
     return len(levels), float(np.median(levels)) if len(levels) else 0.0
 
 
-def _flooded(history: History, seen: Wire, before: Span, after: Span) -> Any:
-    """Tell for each second whether the edge that is flooded most often was flooded in it."""
-    due = windows(history.requests, after).offered
-    count = len(due)
-    worst = np.zeros(count, dtype=bool)
-    calm, asked = seen.counts(before), len(_due(history, before))
+def _flooded(seen: Wire, before: Span, after: Span) -> Any:
+    """Tell for each second whether the edge that retries flood most often was flooded in it."""
+    bins = after.start + WINDOW * np.arange(int((after.seconds + 1e-9) // WINDOW) + 1)
+    worst = np.zeros(len(bins) - 1, dtype=bool)
+    calm, first = seen.counts(before), seen.counts(before, ~seen.again)
     for place in np.flatnonzero(calm >= LEAST_RATE * before.seconds):
-        mine = seen.t[seen.edge == place]
-        tries = np.histogram(mine, bins=after.start + WINDOW * np.arange(count + 1))[0] if count else due
-        flooded = (tries >= FACTOR * calm[place] / asked * due) & (due > 0)
+        mine = seen.edge == place
+        tries, firsts = (np.histogram(seen.t[rows], bins)[0] for rows in (mine, mine & ~seen.again))
+        usual = calm[place] / max(first[place], 1)
+        flooded = (tries >= LEAST_RATE * WINDOW) & (tries >= FACTOR * usual * firsts)
         worst = flooded if flooded.sum() > worst.sum() else worst
     return worst
-
-
-def _due(history: History, span: Span) -> Any:
-    due = history.requests["due"].to_numpy(float)
-    return due[(due >= span.start) & (due < span.end)]
 
 
 def _decide(seen: _Evidence) -> tuple[Verdict, str]:
     """Return the verdict and its reason, the surest grounds first."""
     if len(seen.bad) < FEWEST:
         return "unknown", f"{_say(seen.after.seconds)} of load after the trigger; {_say(seen.needed)} decide it"
-    if _came_back(seen.good, seen.bad):
+    if seen.came_back:
         why = vulnerable(seen.history, seen.capacity)
         return ("vulnerable", why) if why else ("stable", "")
     return _still_down(seen)
@@ -203,7 +205,7 @@ def _still_down(seen: _Evidence) -> tuple[Verdict, str]:
     if seen.capacity is not None and math.isinf(seen.needed):
         return "overload", f"{seen.capacity.edge} is asked for all that it can do ({seen.capacity.per_s:.4g}/s)"
     if seen.after.seconds < seen.needed - WINDOW:
-        said = f"{_say(seen.after.seconds)} after the trigger it was still down; a recovery phase of"
+        said = f"{_say(seen.after.seconds)} after the trigger it was not back; a recovery phase of"
         return "unknown", f"{said} {_say(seen.needed)} decides whether it stays so"
     if seen.share is None or seen.share < MOSTLY:
         return "unknown", "it neither came back nor stayed down"
@@ -230,8 +232,11 @@ def _phase(seen: _Evidence, name: str) -> Any:
 
 
 def _came_back(good: Any, bad: Any) -> bool:
-    """Tell whether it ended well: nine tenths of the baseline over the last 10 s, hardly a second lost."""
-    last = slice(-STEADY, None)
+    """Tell whether it ended well: nine tenths of the baseline, and hardly a second lost, at the end.
+
+    The end is the last 10 s, or the second half of what is shorter, but 5 s at least.
+    """
+    last = slice(-max(FEWEST, min(STEADY, len(good) // 2)), None)
     return len(good) >= FEWEST and float(good[last].mean()) >= BACK and float(bad[last].mean()) <= RARELY
 
 
@@ -305,7 +310,8 @@ def _herd(seen: _Evidence, place: int, calm: int) -> Subject | None:
     value = most / HERD_S / (calm / seen.before.seconds)
     low, high = _ratio(most, calm, seen.before.seconds, max(1.0, seen.after.seconds / WINDOW))
     edge = seen.seen.edges[place]
-    measure = Measure(OVERSHOOT.name, value, "", most, min(low, value), max(high, value), MOST_OVERSHOOT)
+    limit = MOST_OVERSHOOT if edge in seen.trigger.edges else None  # elsewhere caches and jobs have tides of their own
+    measure = Measure(OVERSHOOT.name, value, "", most, min(low, value), max(high, value), limit)
     said = f"After the trigger {edge} had at most {value:.2f} times its calls in peace, over {HERD_S:.0f} s."
     return Subject(edge, said, (measure,))
 
@@ -334,7 +340,7 @@ def _picture(seen: _Evidence) -> Picture:
         times = seen.seen.t[seen.seen.edge == edge]
         tries = np.histogram(times, bins=span.start + WINDOW * np.arange(len(middle) + 1))[0]
         lines.append(Line(f"attempts on {seen.seen.edges[edge]}", middle, tuple((tries / WINDOW).tolist())))
-    return Picture(_bands(seen), tuple(lines), y_title="a second", y_unit="/s")
+    return Picture(_bands(seen), tuple(lines), y_unit="/s")
 
 
 def _most_telling(seen: _Evidence) -> int | None:

@@ -169,12 +169,31 @@ def test_only_the_deepest_wait_and_the_retries_themselves_are_named():
     assert sorted(fed) == [f"queue wait on {EDGE}", f"retries on {EDGE}"]
 
 
-def test_more_calls_that_are_no_retries_are_fallbacks_or_misses():
-    """One in ten requests needs the store in peace, all of them afterwards: each calls it once."""
-    rows = [{"id": str(n), "due": n / 50} for n in range(50 * 40)]
+@pytest.mark.parametrize(("outcome", "fed"), [("timeout", [f"calls on {EDGE}"]), ("ok", [])])
+def test_more_calls_that_are_no_retries_feed_a_system_that_is_down(outcome, fed):
+    """One in ten requests needs the store in peace, all of them afterwards; once all is well caches only fill again."""
+    rows = [{"id": str(n), "due": n / 50, "outcome": outcome if n > 500 else "ok"} for n in range(50 * 40)]
     tries = [{"lid": row["id"], "t_in": row["due"]} for n, row in enumerate(rows) if n % 10 == 0 or row["due"] > 10]
     section = section_of(METASTABILITY, make(rows, tries, faults=[(EDGE, 10.0, 20.0)]))
-    assert section.subjects[0].facts["sustained_by"] == [f"calls on {EDGE}"]
+    assert section.subjects[0].facts["sustained_by"] == fed
+
+
+def test_only_retries_flood():
+    """Good answers throughout: half of the requests called twice afterwards is a flood, twice the calls is none."""
+    rows = [{"id": str(n), "due": n / 50} for n in range(50 * 90)]
+    phases = {"baseline": (0.0, 10.0), "fault": (10.0, 20.0), "recovery": (20.0, 90.0)}
+    again = [{"lid": row["id"], "t_in": row["due"] + 0.01} for row in rows[::3] if row["due"] > 20]
+    often = [{"lid": row["id"], "t_in": row["due"] + 0.01} for n, row in enumerate(rows) if n % 3 and row["due"] > 20]
+    once = [{"lid": row["id"], "t_in": row["due"]} for row in rows]
+    third = [row for n, row in enumerate(once) if n % 3 == 0]
+
+    def share(tries):
+        history = make(rows, tries, phases=phases, faults=[(EDGE, 10.0, 20.0)])
+        return of_run(section_of(METASTABILITY, history), "degraded recovery").value
+
+    assert share([*once, *again, *often]) == pytest.approx(1.0)
+    assert share([*third, *often]) == 0.0
+    assert share([*once, *again]) == 0.0
 
 
 def test_without_a_trigger_there_is_nothing_to_say():
