@@ -20,6 +20,7 @@ SLACK: Final = 0.1
 _HERD_S: Final = 10.0
 _LEAST_HERD: Final = 20  # attempts
 _LONGEST: Final = 60.0  # seconds that an attempt may have been under way
+_AT_ONCE: Final = 0.01  # seconds in which an instance that no longer listens refuses
 _OTHERS: Final = 5  # attempts on other instances that make a pause one
 
 
@@ -59,7 +60,8 @@ def _lost(history: History, outage: Outage, rows: pd.DataFrame, ejection: Breake
 def _drain(history: History, outage: Outage, mine: pd.DataFrame) -> Measure:
     begun, ended = mine["t_in"].to_numpy(float), mine["t_out"].to_numpy(float)
     during = (begun > outage.asked - _LONGEST) & (begun < outage.gone) & ~(ended < outage.asked)
-    met = mine[during]
+    taken = (begun < outage.asked) | ~(ended - begun < _AT_ONCE)
+    met = mine[during & taken]
     bad = met["status"].isna() | (met["status"] >= 500)
     return Measure(kinds.DRAIN.name, float(_failed(history, met[bad])), "", len(met), limit=0.0)
 

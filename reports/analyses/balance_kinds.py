@@ -62,10 +62,12 @@ DRAIN: Final = MeasureKind(
     name="drain loss",
     unit="",
     about="requests that failed because an instance was asked to end (SIGTERM): a clean one loses none",
-    formula="failed requests with a failed attempt on it between the asking and its end; limit 0",
+    formula="failed requests with a failed attempt on it that was in flight at the asking, or began before its end "
+    "and was not refused within 10 ms; limit 0",
     source="own",
     inputs=f"{_ATTEMPTS}, request; requests: outcome; {_OUTAGES}",
-    blind="what else a request failed for",
+    blind="what else a request failed for; who was refused at once, because it no longer listened, is the balancer's "
+    "to lose",
     subject="link",
 )
 EJECTION: Final = MeasureKind(
