@@ -36,7 +36,6 @@ class Asking:
     """One request on its way to back."""
 
     exchange: Exchange
-    arrived: float
     deadline: float  # the caller's, clock seconds
     call: Call
 
@@ -83,12 +82,12 @@ class Caller:
         self.attempts = 0
         self.refused = 0
 
-    async def ask(self, exchange: Exchange) -> End:
-        """Ask back until there is an end that stands."""
-        asking = self._asking(exchange)
+    async def ask(self, exchange: Exchange, arrived: float) -> End:
+        """Ask back until there is an end that stands; deadlines count from the arrival, in clock seconds."""
+        asking = self._asking(exchange, arrived)
         if self._rule.hedge is not None:
             return await self._hedged(asking, self._rule.hedge)
-        self._retrier.begin(asking.arrived)
+        self._retrier.begin(time.monotonic())
         number = 1
         while True:
             end = await self._once(asking)
@@ -103,15 +102,14 @@ class Caller:
                 await asyncio.sleep(wait)
             number += 1
 
-    def _asking(self, exchange: Exchange) -> Asking:
-        now = time.monotonic()
+    def _asking(self, exchange: Exchange, arrived: float) -> Asking:
         milliseconds = exchange.header("x-deadline-ms")
-        deadline = now + int(milliseconds) / 1000 if milliseconds.isdecimal() else float("inf")
-        until = min(deadline, now + (self._rule.total_s or float("inf")))
+        deadline = arrived + int(milliseconds) / 1000 if milliseconds.isdecimal() else float("inf")
+        until = min(deadline, arrived + (self._rule.total_s or float("inf")))
         if "retries_past_deadline" in self._defects:
             until = float("inf")
         call = Call(exchange.method, "idempotency-key" in exchange.headers, until)
-        return Asking(exchange, now, deadline, call)
+        return Asking(exchange, deadline, call)
 
     async def _once(self, asking: Asking) -> End:
         """Make one attempt, if the breaker lets it."""

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import time
 from typing import Final, cast
 
 from targets.mesh.kit import context
@@ -70,14 +71,15 @@ class Front:
             self.answered += 1
 
     async def _answer(self, exchange: Exchange) -> None:
+        arrived = time.monotonic()
         if self._gate is None:
-            _pass_on(exchange, await self._caller.ask(exchange))
+            _pass_on(exchange, await self._caller.ask(exchange, arrived))
             return
         if not await self._gate.enter():
             _refuse(exchange, "shed", 1.0)
             return
         try:
-            end = await self._caller.ask(exchange)
+            end = await self._caller.ask(exchange, arrived)
         finally:
             self._gate.leave()
         _pass_on(exchange, end)

@@ -267,6 +267,23 @@ def test_a_cancelled_call_counts_as_declared():
     assert story(tell, front={"breaker": {"failures": 2}}, defects=["cancelled_counts"]) == 2
 
 
+def test_a_wait_at_the_bulkhead_counts_against_the_deadline():
+    """Back hears of the second one what is left of its 910 ms after it waited for the first one's 100 ms of work."""
+
+    async def what(services):
+        heard, handle = [], services.back.handle
+        services.back.handle = lambda exchange: (heard.append(int(exchange.header("x-deadline-ms"))), handle(exchange))
+        one = asyncio.create_task(services.said("/ask?service_ms=100", x_deadline_ms=900))
+        await asyncio.sleep(0.01)
+        assert await services.said("/ask?service_ms=1", x_deadline_ms=910) == (200, "")
+        await one
+        return heard
+
+    first, second = story(what, front={"bulkhead": {"running": 1, "waiting": 1}})
+    assert first > 800
+    assert second <= 910 - 90
+
+
 @pytest.mark.parametrize(("defects", "low", "high"), [([], 0, 180), (["deadline_not_passed"], 200, 200)])
 def test_back_hears_how_much_time_is_left(defects, low, high):
     """After a pause of 20 ms less than the 200 ms that the client had, unless the first deadline is passed on."""
