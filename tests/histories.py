@@ -29,7 +29,7 @@ def make(
     *,
     policies: Sequence[Mapping[str, Any]] = (),
     phases: Mapping[str, tuple[float, float]] = PHASES,
-    faults: Sequence[tuple[str, float, float]] = (),
+    faults: Sequence[tuple[str, float, float] | tuple[str, float, float, str]] = (),
     edges: Mapping[str, int] | None = None,
     deadline: float = 1.0,
     variant: str = "full",
@@ -51,7 +51,7 @@ def make(
     phases
         Name -> start and end on the run's clock; the load starts at 0.
     faults
-        Edge or link, and when its effect began and ended (as canaries felt it).
+        Edge or link, when its effect began and ended (as canaries felt it), and its kind: `latency` unless given.
     edges
         Edge -> number of instances of its callee; `front->back` with 1 unless given. Each is carried by an Envoy.
     deadline
@@ -62,7 +62,7 @@ def make(
         "name": "made", "variant": variant, "duration": max(end for _, end in phases.values()),
         "phases": [{"name": name, "start": start, "end": end} for name, (start, end) in phases.items()],
         "streams": [{"index": 0, "kind": "open", "mix": {"ask": 1.0}}],
-        "faults": [_planned(index, edges, *fault) for index, fault in enumerate(faults)],
+        "faults": [_planned(index, edges, fault) for index, fault in enumerate(faults)],
         "target_facts": {
             "nodes": [{"name": name, "service": name} for edge in edges for name in edge.split("->")],
             "edges": [_edge(edge, count) for edge, count in edges.items()],
@@ -119,7 +119,8 @@ def _edge(name: str, count: int) -> dict[str, Any]:
     return {"name": name, "caller": caller, "callee": callee, "via": f"{callee}-lb", "links": links}
 
 
-def _planned(index: int, edges: Mapping[str, int], where: str, at: float, until: float) -> dict[str, Any]:
+def _planned(index: int, edges: Mapping[str, int], fault: Sequence[Any]) -> dict[str, Any]:
+    where, at, until, kind = *fault[:3], (*fault[3:], "latency")[0]
     links = [link for name, count in edges.items() for link in _edge(name, count)["links"] if where in {name, link}]
-    return {"index": index, "kind": "latency", "level": "network", "where": where, "text": f"latency on {where}",
+    return {"index": index, "kind": kind, "level": "network", "where": where, "text": f"{kind} on {where}",
             "at": at, "until": until, "phase": "fault", "links": links}  # fmt: skip

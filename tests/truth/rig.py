@@ -63,7 +63,7 @@ class Case:
     shots: Sequence[Shot]
     variant: str = "none"
     numbers: Mapping[str, object] = field(default_factory=dict)  # in place of the variant's own
-    faults: Sequence[tuple[str, float, float]] = ()  # edge, begin and end: what the history says of faults
+    faults: Sequence[tuple[str, float, float] | tuple[str, float, float, str]] = ()  # as in `histories.make`
     phases: Mapping[str, tuple[float, float]] | None = None  # default: all is baseline
     acts: Sequence[tuple[float, Act]] = ()  # what is done, and when
     settle_s: float = 0.15  # after the last answer
