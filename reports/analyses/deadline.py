@@ -24,8 +24,9 @@ KEY: Final = "deadline"
 TITLE: Final = "Timeouts and deadlines"
 NEAR: Final = 0.9  # of its timeout, from which on an attempt shows whether it is enforced
 CALM_S: Final = 1.0  # after a broken holder is back, before its timers count again
-TOLD_S: Final = 0.5  # from which on it is worth a word
 HEADER_S: Final = 0.002  # deadlines travel in milliseconds
+WAITED_S: Final = 0.25  # a deadline in seconds to go stands still while the request waits to be read
+TOLD_S: Final = 0.5  # from which on it is worth a word
 MOST_ORPHANS: Final = 0.05
 MOST_FALSE: Final = 0.001
 DRIPS: Final = frozenset({"bandwidth", "slicer", "limit_data", "slow_close"})
@@ -275,11 +276,13 @@ def _propagation(history: History, edge: _Edge) -> Iterator[Measure]:
         yield measured(kinds.PASSED_ON, None, why=why)
         yield measured(kinds.OVERSTATED, None, why=why)
         return
-    above = _above(history, edge)
-    judgeable = np.isfinite(above) & depends
+    given, until = _given(history, edge)
+    judgeable = np.isfinite(until) & depends & (wire.number <= 1)
     if edge.fact.via is None:
         judgeable &= np.isfinite(wire.deadline_left)
-    kept = judgeable & (wire.deadline_left <= above + HEADER_S)
+    spent = wire.deadline_left <= 0  # nothing is left to pass on: expired work, counted as such
+    shrunk = (wire.deadline_left <= given + HEADER_S) & (wire.t_in + wire.deadline_left <= until + WAITED_S)
+    kept = judgeable & (spent | shrunk)
     total = int(judgeable.sum())
     why = "" if total else "the callers' own deadlines are not known"
     share = int(kept.sum()) / total if total else None
@@ -289,16 +292,17 @@ def _propagation(history: History, edge: _Edge) -> Iterator[Measure]:
     yield measured(kinds.OVERSTATED, max(0.0, float(over.max())) if len(over) else None, len(over))
 
 
-def _above(history: History, edge: _Edge) -> Floats:
-    """Return the deadline that the caller itself was given, for each attempt; NaN where nobody knows."""
+def _given(history: History, edge: _Edge) -> tuple[Floats, Floats]:
+    """Return what the caller itself was given for each attempt: seconds, and when they end; NaN for none."""
     entered = arrivals(history, edge.fact.caller)
     if entered.empty:
-        limits = history.requests["deadline"].to_numpy(float)[edge.wire.request]
-        return np.where(np.isfinite(limits), limits, np.nan)
-    request, t_in = entered["request"].to_numpy(np.int64), entered["t_in"].to_numpy(float)
-    found = began_last(request, t_in, edge.wire)
-    left = entered["deadline_left"].to_numpy(float)
-    return np.where(found >= 0, left[found], np.nan)
+        deadline = history.requests["deadline"].to_numpy(float)[edge.wire.request]
+        until = gives_up(history, edge.wire)
+        return deadline, np.where(np.isfinite(until), until, np.nan)
+    t_in, left = entered["t_in"].to_numpy(float), entered["deadline_left"].to_numpy(float)
+    found = began_last(entered["request"].to_numpy(np.int64), t_in, edge.wire)
+    given = np.where(found >= 0, left[found], np.nan)
+    return given, given + t_in[found]
 
 
 def _expired(edge: _Edge) -> Measure:

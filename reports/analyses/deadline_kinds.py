@@ -77,12 +77,12 @@ LAG: Final = MeasureKind(
 PASSED_ON: Final = MeasureKind(
     name="deadline propagation",
     unit="share",
-    about="attempts that carry a deadline no later than that of the work they are made for",
-    formula="attempts with deadline_left <= deadline_left of the caller's own attempt + 2 ms / attempts whose caller "
-    "had a deadline; the client's is that of the operation; limit 100 %",
+    about="calls that carry a deadline no later than that of the work they are made for",
+    formula="calls with deadline_left <= deadline_left of the caller's own attempt + 2 ms, that end 250 ms at most "
+    "after it (t_in + deadline_left) / calls whose caller had a deadline; for the client, sent + deadline; limit 100 %",
     source="Google SRE book, ch. 22 (deadline propagation); gRPC deadlines",
     inputs=_WIRE,
-    blind="whether the callee heeds it; how old it was when it came",
+    blind="whether the callee heeds it; what a proxy repeats when it tries again: see deadline overstated",
 )
 OVERSTATED: Final = MeasureKind(
     name="deadline overstated",

@@ -12,6 +12,7 @@ import numpy as np
 
 from reports.analyses.base import Analysis, Measure, MeasureKind, Section, Subject
 from reports.analyses.retry_counts import due_in, measured
+from reports.analyses.retry_spacing import slack
 from reports.analyses.retry_tries import Bools, Floats, Ints, Tries, parents, run_starts, wire_of
 from reports.header import EdgeFact
 from reports.history import History
@@ -22,7 +23,7 @@ from reports.statistics import share_interval, supports
 KEY: Final = "hedging"
 TITLE: Final = "Hedging"
 NOTICED_S: Final = 0.05  # a proxy notes that its caller left some time after the caller did
-TIMER_S: Final = 0.002
+SPARE: Final = 2.0  # hedges that a budget may have saved up
 WINDOW_S: Final = 1.0
 FEWEST: Final = 10  # first tries in a second from which on it may be called slow
 OVER_THEORY: Final = 1.2
@@ -52,7 +53,7 @@ EARLY: Final = MeasureKind(
     name="early hedges",
     unit="",
     about="hedges that were sent before the policy's delay had passed",
-    formula="hedges with begin - begin of the try before < d - 2 ms",
+    formula="hedges with begin - begin of the try before < d - min(d/4, max(50 ms, 4 x the generator's worst lag))",
     source="own",
     inputs=_WIRE,
     blind="policies that declare no delay",
@@ -176,7 +177,7 @@ def _latest_end(tries: Tries, starts: Bools, noticed_s: float) -> Floats:
 
 
 def _subject(history: History, found: _Hedged, whole: Span) -> Subject:
-    measures = [_extra(history, found, whole, ""), *_peace(history, found), _early(found), _storm(found)]
+    measures = [_extra(history, found, whole, ""), *_peace(history, found), _early(history, found), _storm(found)]
     measures += [_losers(found), _distinct(found)]
     for phase in history.phases:
         span = named(history, phase.name)
@@ -193,7 +194,7 @@ def _extra(history: History, found: _Hedged, span: Span, phase: str) -> Measure:
     if not firsts:
         return measured(EXTRA, None, phase=phase, why="no first try was seen")
     hedges = int((inside & found.hedge).sum())
-    limit = None if found.policy is None else found.policy.most + 1 / firsts
+    limit = None if found.policy is None else found.policy.most + SPARE / firsts
     return measured(EXTRA, hedges / firsts, firsts, limit=limit, phase=phase)
 
 
@@ -263,12 +264,13 @@ def _quantile(times: Floats, alive: Floats, quantile: float) -> float | None:
     return float(times[below[0]]) if len(below) else None
 
 
-def _early(found: _Hedged) -> Measure:
+def _early(history: History, found: _Hedged) -> Measure:
     if found.policy is None:
         return measured(EARLY, None, why="no hedging is declared")
     rows = np.flatnonzero(found.hedge)
     waited = found.tries.t_in[rows] - found.tries.t_in[rows - 1]
-    return measured(EARLY, int((waited < found.policy.after_s - TIMER_S).sum()), len(rows), limit=0.0)
+    soonest = found.policy.after_s - min(found.policy.after_s / 4, slack(history))
+    return measured(EARLY, int((waited < soonest).sum()), len(rows), limit=0.0)
 
 
 def _storm(found: _Hedged) -> Measure:
@@ -284,7 +286,7 @@ def _storm(found: _Hedged) -> Measure:
     begun = second[first][found.call[found.hedge]]  # a hedge belongs to the second in which its call began
     hedges = np.bincount(begun, minlength=len(firsts))
     total = int(firsts[stormy].sum())
-    return measured(STORM, float(hedges[stormy].sum()) / total, total, limit=found.policy.most + 1 / total)
+    return measured(STORM, float(hedges[stormy].sum()) / total, total, limit=found.policy.most + SPARE / total)
 
 
 def _losers(found: _Hedged) -> Measure:

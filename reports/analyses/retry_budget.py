@@ -76,7 +76,8 @@ def _throttled(layer: Layer, policy: RetryPolicy, part: Bools) -> int:
     rows = np.flatnonzero(part & np.isfinite(layer.tries.t_out))
     rows = rows[np.argsort(layer.tries.t_out[rows], kind="stable")]
     ends = layer.tries.t_out[rows]
-    left = tokens(retryable(layer.tries, policy)[rows], policy.max_tokens, policy.token_ratio)
+    failed, well = retryable(layer.tries, policy)[rows], layer.tries.answered_well[rows]
+    left = tokens(failed, well, policy.max_tokens, policy.token_ratio)
     retried = layer.pairs.earlier[part[layer.pairs.earlier]]
     decided = layer.tries.t_out[retried]
     decided = decided[np.isfinite(decided)]

@@ -67,7 +67,7 @@ SPACING: Final = MeasureKind(
     "longest plus max(50 ms, 4 x the generator's worst lag) when they are more than 1 % of all",
     source="AWS Builders' Library, timeouts, retries and backoff with jitter",
     inputs=_CALLS,
-    blind="the width of additive jitter, which is not declared; pauses that a Retry-After asked for may be longer",
+    blind="pauses that a Retry-After asked for may be longer; additive jitter is taken as wide as the first pause",
 )
 FIT: Final = MeasureKind(
     name="spacing fit",

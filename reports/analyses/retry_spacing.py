@@ -69,8 +69,8 @@ def _asked_to_wait(layer: Layer) -> Bools:
 def _fit(layer: Layer, counted: Bools) -> tuple[float | None, int, str]:
     policy = layer.policy
     assert policy is not None
-    if policy.jitter not in {"full", "equal"}:
-        return None, 0, "the policy declares no jitter of known width"
+    if policy.jitter == "none":
+        return None, 0, "the policy declares no jitter"
     found: list[tuple[float, int]] = []
     why = f"fewer than {FEWEST_GAPS} pauses before any one try"
     for retry in range(1, policy.attempts):
@@ -78,12 +78,19 @@ def _fit(layer: Layer, counted: Bools) -> tuple[float | None, int, str]:
         low, high = (float(end) for end in pause(policy, retry))
         if high - low < NARROWEST_S:
             why = f"pauses of {high * 1000:.0f} ms are too short for a machine's timers to show their law"
+        elif _cut(policy, low, high):
+            why = "the longest pause cuts off the law"
         elif len(gaps) >= FEWEST_GAPS:
             found.append((fit(gaps, low, high), len(gaps)))
     if not found:
         return None, 0, why
     chance = min(1.0, min(chance for chance, _ in found) * len(found))
     return chance, sum(count for _, count in found), ""
+
+
+def _cut(policy: RetryPolicy, low: float, high: float) -> bool:
+    """Tell whether additive jitter ends at the policy's longest pause, so that many pauses are exactly that."""
+    return policy.jitter == "additive" and high < low + policy.base_s - 1e-9
 
 
 def fit(gaps: Floats, low: float, high: float) -> float:
@@ -129,7 +136,7 @@ def synchrony(layer: Layer) -> Synchrony:
         return Synchrony(None, crowd, 0, spread=False, why=f"no {CROWD} clients failed within 100 ms")
     together = first & (ends >= at) & (ends < at + BIN_S)
     begun = layer.tries.t_in[pairs.later]
-    spread = policy is not None and policy.jitter in {"full", "equal"}
+    spread = policy is not None and policy.jitter != "none"
     if policy is None or not spread:
         return _fano(begun[together], at, crowd)
     return _dispersion(policy, ends[together], begun[together], at)

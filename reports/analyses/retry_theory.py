@@ -35,7 +35,7 @@ def nested_tries(chance: Any, caps: Iterable[int]) -> Any:
 def pause(policy: RetryPolicy, retry: Any) -> tuple[Any, Any]:
     """Return the shortest and the longest pause before retry number `retry` (1 is the first), in seconds.
 
-    Additive jitter has no declared width, so its longest pause is the policy's longest, or any.
+    Additive jitter is as wide as the first pause.
     """
     grown = policy.base_s * policy.multiplier ** (np.asarray(retry, dtype=float) - 1)
     high = np.minimum(policy.max_s, grown) if policy.max_s > 0 else grown
@@ -44,7 +44,7 @@ def pause(policy: RetryPolicy, retry: Any) -> tuple[Any, Any]:
     if policy.jitter == "equal":
         return high / 2, high
     if policy.jitter == "additive":
-        return high, np.full_like(high, policy.max_s if policy.max_s > 0 else math.inf)
+        return high, np.minimum(policy.max_s or math.inf, high + policy.base_s)
     return high, high
 
 
@@ -80,8 +80,11 @@ def envelope_excess(retries: Any, earned: Any) -> float:
     return float((ahead - np.minimum.accumulate(ahead)).max() + 1) if len(ahead) else 0.0
 
 
-def tokens(failed: Any, most: float, ratio: float) -> Any:
-    """Return gRPC's tokens after each end of an attempt (proposal A6): a failure costs 1, a success adds `ratio`."""
-    steps = np.where(np.asarray(failed, dtype=bool), -1.0, ratio).tolist()
+def tokens(failed: Any, well: Any, most: float, ratio: float) -> Any:
+    """Return gRPC's tokens after each end of an attempt (proposal A6): a failure costs 1, a success adds `ratio`.
+
+    What is neither, such as an answer that no retry can change, does nothing.
+    """
+    steps = np.select([np.asarray(failed, dtype=bool), np.asarray(well, dtype=bool)], [-1.0, ratio], 0.0).tolist()
     left = accumulate(steps, lambda now, step: min(most, max(0.0, now + step)), initial=most)
     return np.fromiter(left, dtype=float, count=len(steps) + 1)[1:]

@@ -6,6 +6,7 @@ service's own (its tries are calls of their own on the wire, and numbered in the
 
 import heapq
 import itertools
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -99,7 +100,10 @@ class Rule:
         """Return the pause before retry number `retry`, in seconds."""
         grown = self.base * 2 ** (retry - 1)
         high = min(self.longest, grown) if self.longest else grown
-        return {"none": high, "full": rng.uniform(0, high), "equal": rng.uniform(high / 2, high)}[self.jitter]
+        low, wide = {
+            "none": (high, 0.0), "full": (0.0, high), "equal": (high / 2, high / 2), "additive": (high, self.base)
+        }[self.jitter]  # fmt: skip
+        return min(self.longest or math.inf, low + rng.uniform(0, wide))
 
     def policy(self, **more):
         """Return what a target declares of it."""

@@ -139,17 +139,32 @@ def test_work_of_edges_that_no_operation_depends_on_is_no_orphan():
     assert measure(history, "orphan work").value is None
 
 
-@pytest.mark.parametrize(("passed", "share"), [(0.7, 1.0), (0.8, 1.0), (0.9, 0.0), (None, 0.0)])
+@pytest.mark.parametrize(("passed", "share"), [(0.4, 1.0), (0.5, 1.0), (0.8, 0.0), (0.9, 0.0), (None, 0.01)])
 def test_a_deadline_may_only_shrink_on_its_way(passed, share):
-    """The caller was given 0.8 s; it passes on less, as much, more, or none."""
-    rows = asked(deadline=1.0)
+    """The caller was given 0.8 s and calls after 0.3 s: it may pass on 0.5 s, but neither what it was told nor none."""
     above = tried([0.5] * 100, hop=UP, dst="front", replica="front-1", deadline_left=0.8)
-    below = [row | {"t_in": row["t_in"] + 0.1} for row in tried([0.3] * 100, deadline_left=passed)]
+    below = [row | {"t_in": row["t_in"] + 0.3} for row in tried([0.4] * 100, deadline_left=passed)]
     if passed is None:
-        below[0]["deadline_left"], share = 0.5, 0.01
-    found = measure(make(rows, above + below, edges=EDGES), "deadline propagation")
+        below[0]["deadline_left"] = 0.4
+    found = measure(make(asked(), above + below, edges=EDGES), "deadline propagation")
     assert (found.value, found.samples) == (pytest.approx(share), 100)
     assert found.result == ("pass" if share == 1.0 else "fail")
+
+
+def test_the_first_deadline_is_the_clients():
+    """A client that waits 1 s, and a first call that is told 3 s."""
+    tries = tried([0.02] * 100, hop=UP, dst="front", replica="front-1", deadline_left=3.0)
+    found = measure(make(asked(), tries, edges=EDGES, deadline=1.0), "deadline propagation", UP)
+    assert (found.value, found.result) == (0.0, "fail")
+
+
+def test_what_a_proxy_repeats_is_told_but_not_blamed_on_the_caller():
+    """A proxy's second try after 0.6 s carries the first one's deadline."""
+    tries = [{"lid": "0", "t_in": 0.0, "deadline_left": 1.0}]
+    tries.append({"lid": "0", "t_in": 0.6, "deadline_left": 1.0, "attempt_no": 2})
+    history = make(asked(1), tries, deadline=1.0)
+    assert (measure(history, "deadline propagation").value, measure(history, "deadline propagation").samples) == (1, 1)
+    assert measure(history, "deadline overstated").value == pytest.approx(0.6)
 
 
 def test_what_an_attempt_is_told_is_held_against_what_its_client_has_left():

@@ -115,7 +115,7 @@ PAUSES = {"base": 0.2, "longest": 1.0, "jitter": "full"}
 
 
 @pytest.mark.parametrize("by", ["own", "proxy"])
-@pytest.mark.parametrize("jitter", ["full", "equal"])
+@pytest.mark.parametrize("jitter", ["full", "equal", "additive"])
 def test_the_declared_jitter_fits(jitter, by):
     """Pauses drawn by the policy's own law raise no finding, seed after seed."""
     layers = [Rule(3, 0.2, 1.0, jitter, by=by), Rule(1)] if by == "own" else [Rule(3, 0.2, 1.0, jitter)]
