@@ -23,6 +23,7 @@ from reports.analyses.breaker_kinds import (
 )
 from reports.analyses.breaker_states import stretches
 from reports.history import History
+from reports.phases import judged
 
 KEY: Final = "breaker"
 TITLE: Final = "Circuit breakers"
@@ -35,7 +36,9 @@ def analyse(history: History) -> Section:
     if not cases and known:
         return Section(KEY, TITLE, "", why="neither a call nor a state of any breaker was recorded")
     if not cases:
-        reached = "the run never reached its phases" if not history.phases else "no breaker is declared, and none spoke"
+        reached = (
+            "the run never reached its phases" if judged(history) is None else "no breaker is declared, and none spoke"
+        )
         return Section(KEY, TITLE, "", why=reached)
     subjects = tuple(_subject(history, case) for case in cases)
     return Section(KEY, TITLE, _summary(cases, subjects), subjects)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.analyses.breaker_calls import ALL_TOGETHER, Guard, Traffic, traffic
-from reports.analyses.breaker_rules import Closed, Role, met_at, observed, role_of, trimmed, wrong_roles
+from reports.analyses.breaker_rules import Closed, Role, observed, role_of, trimmed, wrong_roles
 from reports.analyses.breaker_states import SLACK, Opening, Turn, Wire, openings, said, seen
 from reports.header import EdgeFact
 from reports.history import FaultWindow, History
@@ -83,6 +83,11 @@ class Case:
     def rule(self) -> BreakerPolicy:
         """What is declared."""
         return self.guard.policy
+
+    @property
+    def silent(self) -> bool:
+        """Whether no holder reports states, so that the wire alone tells."""
+        return all(holder.said is None for holder in self.holders)
 
     @property
     def known(self) -> bool:
@@ -215,14 +220,15 @@ def _shown(guard: Guard, calls: pd.DataFrame, refused: pd.DataFrame) -> tuple[Tu
     by_start, roles = calls.sort_values("start"), _roles(calls, guard.policy.counts)
     ends, failure, counted = calls["end"].to_numpy(float), roles == "failure", roles != "ignored"
     wire = Wire(
+        rule=guard.policy,
         starts=by_start["start"].to_numpy(float),
-        ends=by_start["end"].to_numpy(float),
-        failed=ends[failure],
-        met=met_at(guard.policy, ends[counted], failure[counted], 0.0),
+        ends=np.where(_roles(by_start, guard.policy.counts) == "ignored", np.inf, by_start["end"].to_numpy(float)),
+        counted=ends[counted],
+        failure=failure[counted],
         refused=refused["t"].to_numpy(float),
         weights=refused["weight"].to_numpy(float),
     )
-    return tuple(seen(wire, guard.policy.open_s / 2))
+    return tuple(seen(wire))
 
 
 def _roles(frame: pd.DataFrame, counts: Mapping[str, Role]) -> Any:

@@ -26,6 +26,7 @@ WINDOWS: Final = 2.0  # seconds of detection beyond the moment at which the rule
 AFTER: Final = 1.0  # seconds of recovery beyond the open time and the probes
 NO_FAULT: Final = "no fault took effect on it"
 UNSAID: Final = "its holders report no states: the trip is where attempts end"
+WIRE_ALONE: Final = "its holders report no states: the wire alone does not tell which result decided"
 Pair = tuple[float, float | None]
 
 
@@ -200,6 +201,8 @@ def _probe_measures(case: Case, most: int, rivals: int, decided: int, ignored: i
         why = case.never if not case.opened else "no half-open state was decided within the run"
         return nothing(HALF_OPEN_PROBES, why), nothing(IGNORED_PROBE_FAILURES, why)
     failures = Measure(IGNORED_PROBE_FAILURES.name, float(ignored), "", decided, limit=case.limit(0.0))
+    if case.silent and case.rule.probes > 1:
+        failures = nothing(IGNORED_PROBE_FAILURES, WIRE_ALONE)
     if not rivals:
         return nothing(HALF_OPEN_PROBES, "no second call came while a probe was on its way"), failures
     limit = case.limit(float(max(1, case.rule.probes)))
@@ -235,6 +238,8 @@ def late_results(case: Case) -> Measure:
     """Return how often a result from before the trip decided something after it."""
     if case.rule.per_link:
         return nothing(LATE_RESULTS, "an ejection ends by its time alone")
+    if case.silent and case.opened:
+        return nothing(LATE_RESULTS, WIRE_ALONE)
     heeded = met = 0
     for holder in case.holders:
         start, end = holder.calls["start"].to_numpy(float), holder.calls["end"].to_numpy(float)
@@ -285,6 +290,8 @@ def _delay(case: Case, holder: Holder, off: float) -> tuple[float, float | None,
     open_then = [one for one in holder.openings if one.trip <= under_way and not _closed_by(holder, one, off)]
     if not open_then:
         return 0.0, None, ""
+    after_it = [one for one in holder.openings if one.trip > under_way and one.repeat > 0]
+    open_then += after_it[: _unlucky(case, holder, after_it)]
     base = max([off, *(one.trip for one in open_then)])
     closed = next((t for t, state in holder.turns if t > off and t > base - TICK and state == "closed"), None)
     arrivals = holder.arrivals
@@ -297,6 +304,16 @@ def _delay(case: Case, holder: Holder, off: float) -> tuple[float, float | None,
     if closed is None:
         return case.span.end - off, limit, "it was still open at the end of the load"
     return closed - off, limit, ""
+
+
+def _unlucky(case: Case, holder: Holder, again: list[Opening]) -> int:
+    """Return how many openings, from the first on, a probe brought about that truly failed behind the fault."""
+    bad = holder.calls["end"].to_numpy(float)[case.failure(holder.calls)]
+    true = [
+        bool((np.abs(bad - one.trip) <= SLACK).any()) and one.repeat == again[0].repeat + n
+        for n, one in enumerate(again)
+    ]
+    return true.index(False) if False in true else len(true)
 
 
 def _closed_by(holder: Holder, opening: Opening, off: float) -> bool:

@@ -186,9 +186,9 @@ def _accounts(
 
 
 def inputs(stays: Sequence[Closed]) -> list[str]:
-    """Return the kinds of results that the breaker met while it was closed; `late` is one of them."""
+    """Return the kinds of failures and doubtful results that it met while closed; `late` is one of them."""
     met = {stay.names[place] for stay in stays for place in np.unique(stay.kind)}
-    return sorted(met | ({LATE} if any(stay.late.any() for stay in stays) else set()))
+    return sorted((met - {"ok"}) | ({LATE} if any(stay.late.any() for stay in stays) else set()))
 
 
 def trimmed(rule: BreakerPolicy, stay: Closed, slack: float) -> Closed:

@@ -10,7 +10,9 @@ import numpy as np
 
 from reports.analyses.base import State, Stretch
 from reports.analyses.breaker_calls import Guard
+from reports.analyses.breaker_rules import met_at
 from reports.history import Event, History
+from reports.policies import BreakerPolicy
 
 Turn = tuple[float, State]  # from when on, and the state
 SLACK: Final = 0.05  # seconds that a loaded machine may take between a decision and what is seen of it
@@ -88,23 +90,24 @@ def _opening(trip: float, after: Sequence[Turn], repeat: int) -> Opening:
 class Wire:
     """What the wire shows of one holder; times in seconds, ordered.
 
-    `starts` and `ends` are of its calls, by start. `failed` are the ends of its failures, `met` those by which its rule
-    was met. `refused` is when calls came and made no attempt, `weights` minus the logarithm of the chance that this was
-    by accident.
+    `starts` and `ends` are of its calls, by start; what does not count ends at infinity here. `counted` are the ends of
+    those that count, `failure` whether they failed. `refused` is when calls came and made no attempt, `weights` minus
+    the logarithm of the chance that this was by accident.
     """
 
+    rule: BreakerPolicy
     starts: Any
     ends: Any
-    failed: Any
-    met: Any
+    counted: Any
+    failure: Any
     refused: Any
     weights: Any
 
 
-def seen(wire: Wire, shortest: float) -> list[Turn]:
+def seen(wire: Wire) -> list[Turn]:
     """Return the states that the wire shows: a gap without attempts, in which calls arrived all the same, is open.
 
-    A gap below `shortest` seconds is none. It opened between the last attempt and the first refusal: where the rule was
+    A gap below half the open time is none. It opened between the last attempt and the first refusal: where the rule was
     met then, else at the last failure.
     """
     refused, borders = wire.refused, np.concatenate([[-np.inf], wire.starts, [np.inf]])
@@ -115,30 +118,41 @@ def seen(wire: Wire, shortest: float) -> list[Turn]:
     total = np.concatenate([[0.0], np.cumsum(wire.weights)])
     until = np.where(np.isinf(borders[1:]), refused[-1], borders[1:])
     since = np.where(np.isinf(borders[:-1]), refused[0], borders[:-1])
-    gap = (total[last] - total[first] >= -np.log(BY_CHANCE)) & (until - since >= shortest)
+    gap = (total[last] - total[first] >= -np.log(BY_CHANCE)) & (until - since >= wire.rule.open_s / 2)
     turns: list[Turn] = []
     probing = -np.inf  # refusals until then are those of the half-open state
     for index in np.flatnonzero(gap):
-        began = _tripped(wire, float(since[index]), max(probing, float(refused[first[index]])))
+        closed = turns[-1][0] if turns and turns[-1][1] == "closed" else -np.inf
+        latest = max(probing, float(refused[first[index]]))
+        began = _tripped(wire, float(since[index]), latest, np.inf if np.isfinite(probing) else closed)
         after, probing = _after(int(index), wire, gap)
         turns += [(began, "open"), *after]
     return _changes(turns)
 
 
-def _tripped(wire: Wire, since: float, until: float) -> float:
-    met = wire.met[np.searchsorted(wire.met, since) :][:1]
-    if len(met) and met[0] <= until:
+def _tripped(wire: Wire, since: float, until: float, closed: float) -> float:
+    """Return when it opened within a span, by the calls since it was closed; infinite while it was not."""
+    low, high = np.searchsorted(wire.counted, [closed, until], side="right")
+    ends, failure = wire.counted[low:high], wire.failure[low:high]
+    met = met_at(wire.rule, ends, failure, 0.0)
+    met = met[np.searchsorted(met, since) :]
+    if len(met):
         return float(met[0])
-    place = int(np.searchsorted(wire.failed, until, side="right")) - 1
-    return float(wire.failed[place]) if place >= 0 and wire.failed[place] >= since else until
+    failed = wire.counted[: int(np.searchsorted(wire.counted, until, side="right"))]
+    failed = failed[wire.failure[: len(failed)]]
+    return float(failed[-1]) if len(failed) and failed[-1] >= since else until
 
 
 def _after(index: int, wire: Wire, gap: Any) -> tuple[list[Turn], float]:
-    """Return the states behind a gap, and until when its probes ran: they decide, unless another gap follows them."""
+    """Return the states behind a gap, and until when its probes ran.
+
+    The first result of the probes decides; whether it closed or opened is told by what follows them.
+    """
     if index >= len(wire.starts):
         return [], -np.inf
     probed = float(wire.starts[index])
-    decided = float(wire.ends[index]) if np.isfinite(wire.ends[index]) else probed
+    decided = float(wire.ends[index : index + max(1, min(wire.rule.probes, len(wire.ends)))].min())
+    decided = decided if np.isfinite(decided) else probed
     probes = max(1, int(np.searchsorted(wire.starts[index:], decided, side="left")))
     again = bool(gap[index + 1 : index + 1 + probes].any())
     return ([(probed, "half-open")], decided) if again else ([(probed, "half-open"), (decided, "closed")], -np.inf)

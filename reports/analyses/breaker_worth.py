@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -20,12 +20,11 @@ from reports.analyses.breaker_kinds import (
     WITNESS_DISAGREEMENT,
     WRONG_SIGNALS,
 )
-from reports.analyses.breaker_opening import NO_FAULT, declared_open, nothing
+from reports.analyses.breaker_opening import NO_FAULT, WIRE_ALONE, declared_open, nothing, worst
 from reports.analyses.breaker_rules import LATE, ROLES, contradictions, declares, expected_calls, role_of, window_tail
 from reports.analyses.breaker_states import BY_CHANCE, SLACK, apart, open_times, stretches
 from reports.history import History
 from reports.phases import Span
-from reports.policies import RetryPolicy
 from reports.statistics import share_interval
 from reports.windows import WINDOW
 
@@ -48,17 +47,16 @@ def earned(case: Case) -> tuple[Measure, Measure]:
     if not stays:
         why = NO_CALLS if not any(len(holder.calls) for holder in case.holders) else case.never
         return nothing(FALSE_OPENS, why), nothing(MISSED_OPENS, why)
-    silent = all(holder.said is None for holder in case.holders)
-    if not case.guard.declared or case.pooled or (silent and case.rule.per_link):
-        why = UNTOLD if case.pooled else "only the proxy knows why" if case.guard.declared else "no rule is declared"
+    if not case.guard.declared or case.pooled or (case.silent and case.rule.per_link):
+        why = UNTOLD if case.pooled else WIRE_ALONE if case.guard.declared else "no rule is declared"
         return nothing(FALSE_OPENS, why), nothing(MISSED_OPENS, why)
     found = contradictions(case.rule, stays, case.counts, case.slack)
     calls = sum(len(holder.calls) for holder in case.holders)
     trips = sum(stay.trip is not None for stay in stays)
-    return (
-        Measure(FALSE_OPENS.name, float(found.unearned), "", trips, limit=0.0),
-        Measure(MISSED_OPENS.name, float(found.missed), "", calls, limit=0.0),
-    )
+    missed = Measure(MISSED_OPENS.name, float(found.missed), "", calls, limit=0.0)
+    if case.silent and trips and case.rule.rule != "consecutive":
+        return nothing(FALSE_OPENS, WIRE_ALONE), missed
+    return Measure(FALSE_OPENS.name, float(found.unearned), "", trips, limit=0.0), missed
 
 
 def opens_in_peace(case: Case) -> Measure:
@@ -165,16 +163,18 @@ def flapping(case: Case) -> Measure:
     minutes = (end - on) / 60
     if minutes <= 0 or not case.holders:
         return nothing(FLAPPING, "the fault did not last within the run")
-    turns = max(sum(on <= t < end for t, _ in holder.turns) for holder in case.holders)
-    limit = (2 * (end - on) / case.rule.open_s + 2) / minutes if case.rule.open_s > 0 else None
-    return Measure(FLAPPING.name, turns / minutes, "", turns, limit=case.limit(limit))
+    cycles = 2 * (end - on) / case.rule.open_s + 2 if case.rule.open_s > 0 else math.inf
+    inside = [[state for t, state in holder.turns if on <= t < end] for holder in case.holders]
+    turns, most = worst((float(len(states)), cycles + states.count("closed")) for states in inside)
+    limit = None if most is None else most / minutes
+    return Measure(FLAPPING.name, turns / minutes, "", int(turns), limit=case.limit(limit))
 
 
 def wrong_signals(case: Case) -> Measure:
     """Return how many kinds of results count otherwise than declared."""
     if not case.guard.declared or case.pooled:
         return nothing(WRONG_SIGNALS, UNTOLD if case.pooled else "no rule is declared")
-    if not set(case.told) - {"ok"}:
+    if not case.told:
         return nothing(WRONG_SIGNALS, "nothing but successes came while it was closed")
     if not case.wrong and all(len(roles) == len(ROLES) for roles in case.told.values()):
         return nothing(WRONG_SIGNALS, "no failure came near a decision: any table would have done the same")
@@ -198,7 +198,7 @@ def signals(case: Case) -> dict[str, dict[str, str]]:
     }
 
 
-def shielding(history: History, case: Case) -> Measure:
+def shielding(case: Case) -> Measure:
     """Return the share of the load that was kept from the callee while the fault lasted."""
     on, off, peace = case.effect.on, case.effect.off, case.peace
     if on is None:
@@ -214,7 +214,7 @@ def shielding(history: History, case: Case) -> Measure:
     if not usual:
         return nothing(SHIELDING, "no attempt reached the callee in peace")
     kept = 1 - reached / (came * usual)
-    limit = _least_kept(history, case, fault, came * usual)
+    limit = _least_kept(case, fault, came * usual)
     return Measure(SHIELDING.name, kept, "share", came, limit=case.limit(limit), op=">=")
 
 
@@ -223,29 +223,35 @@ def _count(frame: Any, column: str, span: Span) -> int:
     return int(((times >= span.start) & (times < span.end)).sum())
 
 
-def _least_kept(history: History, case: Case, fault: Span, load: float) -> float | None:
-    """Return how much must be kept in a total outage; None where callees partly answered, or for an ejection."""
+def _least_kept(case: Case, fault: Span, load: float) -> float | None:
+    """Return how much must be kept in a total outage.
+
+    None where callees partly answered, where it never opened (missed opens tells that), and for an ejection. What other
+    measures tell, leaks and probes beyond the declared ones, is allowed for.
+    """
     wire = case.traffic.wire
     start = wire["start"].to_numpy(float)
     inside = wire[(start >= fault.start) & (start < fault.end)]
     failing = case.failure(inside)
-    if case.rule.per_link or not case.effect.total or (len(failing) and failing.mean() < OUTAGE):
+    if case.rule.per_link or not case.opened or not case.effect.total or (len(failing) and failing.mean() < OUTAGE):
         return None
-    declared = history.header.plan.target_facts.declared(RetryPolicy, case.guard.edge.name)
-    tries = int(np.prod([one.attempts for one in declared])) if declared else 1
+    tries = max(1.0, len(inside) / max(1, _count(case.traffic.calls, "start", fault)))  # a proxy behind it may retry
     allowed = sum(_allowed(case, holder, fault) for holder in case.holders) * tries
     return min(SHIELD, 1 - allowed / load)
 
 
 def _allowed(case: Case, holder: Holder, fault: Span) -> float:
-    """Return the calls that the rule lets through in a total outage: until the trip, on their way, and probes."""
-    trip = next((one.trip for one in holder.openings if one.trip >= fault.start), None)
-    calls = holder.calls
-    before = calls["start"].to_numpy(float)
-    until = fault.start if trip is None else trip + SLACK
-    first = int(((before >= fault.start) & (before <= until)).sum())
+    """Return the calls let through in a total outage: until the trip, on their way then, as probes, and as leaks."""
+    calls = holder.calls["start"].to_numpy(float)
+    calls = calls[(calls >= fault.start) & (calls < fault.end)]
+    trip = next((one.trip for one in holder.openings if one.trip >= fault.start), fault.start)
+    first = int((calls <= trip + SLACK).sum())
+    open_or_probing = sum(
+        int(((calls >= one.trip) & (calls < (one.settled if one.settled is not None else fault.end))).sum())
+        for one in holder.openings
+    )
     cycles = fault.seconds / case.rule.open_s + 1 if case.rule.open_s > 0 else np.inf
-    return first + cycles * max(1, case.rule.probes)
+    return first + max(open_or_probing, cycles * max(1, case.rule.probes))
 
 
 def harm(history: History, case: Case) -> Measure:
@@ -289,13 +295,17 @@ def _answering(history: History, link: str, t: Any) -> Any:
 
 
 def _due_harm(case: Case, came: int) -> float | None:
-    """Return the harm that one open time beyond a total outage makes; None for a partial one, which has no rule."""
+    """Return the harm that one open time beyond a total outage makes; None for a partial one, which has no rule.
+
+    Openings that begin later are allowed for: false opens tells whether their failures account for them.
+    """
     off = case.effect.off
     if off is None or not case.effect.total:
         return None
     longest = max((declared_open(case, one) for holder in case.holders for one in holder.openings), default=0.0)
-    late = Span("late", off, off + longest + 1)
-    due = _count(case.traffic.calls, "start", late) + _count(case.traffic.refused, "t", late)
+    again = [one.trip for holder in case.holders for one in holder.openings if one.trip > off]
+    spans = [Span("late", off, off + longest + 1), *(Span("again", t, t + longest + 1) for t in again)]
+    due = sum(_count(case.traffic.calls, "start", one) + _count(case.traffic.refused, "t", one) for one in spans)
     return min(1.0, due / came)
 
 
@@ -311,10 +321,12 @@ def disagreement(case: Case) -> Measure:
     for holder in told:
         said = open_times(holder.said or (), case.span.start, case.span.end)
         seen = open_times(holder.seen or (), case.span.start, case.span.end)
-        tested = [span for span in said if _tested(holder, *span)]
-        hidden = [span for span in said if span not in tested]
-        shown = [(a, b) for a, b in seen if not any(a < end and start < b for start, end in hidden)]
-        seconds, total = apart(tested, shown, holder.arrivals)
+        told_of = {span: _told_of(holder, *span) for span in said}
+        kept = [span for span in said if told_of[span] != "nothing"]
+        agreed = [span for span in said if told_of[span] == "leaks"]
+        apart_from = [span for span in said if told_of[span] != "attempts"]
+        shown = [(a, b) for a, b in seen if not any(a < end and start < b for start, end in apart_from)]
+        seconds, total = apart(kept, [*shown, *agreed], holder.arrivals)
         differ, either = differ + seconds, either + total
     if not either:
         return nothing(WITNESS_DISAGREEMENT, "neither shows it open while calls came" if case.opened else case.never)
@@ -322,13 +334,18 @@ def disagreement(case: Case) -> Measure:
     return Measure(WITNESS_DISAGREEMENT.name, differ / either, "share", len(told), limit=case.limit(limit))
 
 
-def _tested(holder: Holder, start: float, end: float) -> bool:
-    """Tell whether enough calls came in an open time for the wire to say something of it."""
+def _told_of(holder: Holder, start: float, end: float) -> Literal["nothing", "leaks", "attempts"]:
+    """Tell what the wire can say of an open time: nothing, leaks among refusals, or whether attempts went on.
+
+    Leaks are told by their own measure: as long as more calls are refused than pass, the witnesses agree.
+    """
     begun, refused = holder.calls["start"].to_numpy(float), holder.refused["t"].to_numpy(float)
-    if ((begun > start + SLACK) & (begun < end - SLACK)).any():
-        return True
+    passed = int(((begun > start + SLACK) & (begun < end - SLACK)).sum())
     inside = (refused >= start) & (refused < end)
-    return bool(holder.refused["weight"].to_numpy(float)[inside].sum() >= -math.log(BY_CHANCE))
+    if passed and inside.sum() >= passed:
+        return "leaks"
+    enough = holder.refused["weight"].to_numpy(float)[inside].sum() >= -math.log(BY_CHANCE)
+    return "attempts" if passed or enough else "nothing"
 
 
 def all_of(history: History, case: Case) -> Iterator[Measure]:
@@ -339,6 +356,6 @@ def all_of(history: History, case: Case) -> Iterator[Measure]:
     yield calls_to_open(case)
     yield flapping(case)
     yield wrong_signals(case)
-    yield shielding(history, case)
+    yield shielding(case)
     yield harm(history, case)
     yield disagreement(case)
