@@ -129,19 +129,30 @@ def _in_flight(requests: pd.DataFrame, start: float, end: float) -> tuple[float,
 
 
 def headroom(history: History) -> ValidityRow:
-    """V7: the generator used less than 70 % of its core, and its loop was less than 10 ms late.
+    """V7: the generator used less than 70 % of its core, and neither its loop nor the harness's was 10 ms late.
 
-    Both are read from reports five times a second: the mean of the CPU share, and the 80th percentile of each report's
-    own p99 lag, which is close to its greatest of about 20: all 20 of them lie below the p99 of all with chance
-    0.99^20 = 0.8. The value is the share of its limit that was used, of the worse of the two.
+    Both of the generator's figures are read from reports five times a second: the mean of the CPU share, and the 80th
+    percentile of each report's own p99 lag, which is close to its greatest of about 20: all 20 of them lie below the
+    p99 of all with chance 0.99^20 = 0.8. The harness tells its lag once a second, and its p90 counts: a generator with
+    real-time priority does not notice when something else takes the machine from what is measured. The value is the
+    share of its limit that was used, of the worst of the three.
     """
     span = judged(history)
     cpu, lag = _samples(history, span, "cpu"), _samples(history, span, "lag_p99_s")
     if cpu.empty or lag.empty:
         return _row("V7", "unknown", None, 1.0, "the generator did not report on itself")
-    share, late = float(cpu.mean()), percentile(lag.to_numpy(float), 0.80)
-    used = max(share / CPU, late / LAG_S)
-    return _row("V7", "pass" if used < 1 else "fail", used, 1.0, f"CPU {share:.0%} of a core, lag {late * 1e3:.2g} ms")
+    share, late, waits = float(cpu.mean()), percentile(lag.to_numpy(float), 0.80), _harness_lag(history, span)
+    used = max(share / CPU, late / LAG_S, waits / LAG_S)
+    busy = ": something else kept the machine busy" if waits >= LAG_S else ""
+    why = f"CPU {share:.0%} of a core, lag {late * 1e3:.2g} ms, the harness's {waits * 1e3:.2g} ms{busy}"
+    return _row("V7", "pass" if used < 1 else "fail", used, 1.0, why)
+
+
+def _harness_lag(history: History, span: Span | None) -> float:
+    """Return p90 of how late the harness's own loop was, in seconds; 0 where it did not tell."""
+    rows = history.series[(history.series["node"] == "harness") & (history.series["name"] == "loop_lag_s")]
+    values = (rows if span is None else within(rows, span, "t"))["value"].to_numpy(float)
+    return percentile(values, 0.90) if len(values) else 0.0
 
 
 def stationarity(history: History) -> ValidityRow:

@@ -9,6 +9,7 @@ from small_runs import CALM, OUTAGE, SLOW
 
 from reports.fake import write_run
 from reports.history import read
+from reports.phases import judged
 from reports.validity import validate
 
 NUMBERS = [f"V{number}" for number in range(1, 10)]
@@ -210,6 +211,17 @@ def test_v6_fails_when_requests_in_flight_are_not_rate_times_time(sound):
 def test_v7_fails_when_the_generator_is_busy(told, change):
     """Above 70 % of a core, or with a loop 10 ms late, the generator measures itself."""
     assert told(replace(CALM, generator=replace(CALM.generator, **change)))["V7"].result == "fail"
+
+
+@pytest.mark.parametrize(("late", "result"), [(4, "fail"), (3, "pass")])
+def test_v7_fails_when_something_else_keeps_the_machine_busy(sound, late, result):
+    """The harness is 20 ms late in more than a tenth of 30 seconds, or in a tenth."""
+    span = judged(sound)
+    times = np.linspace(span.start, span.end - 0.1, 30)
+    lags = [0.02] * late + [0.001] * (30 - late)
+    rows = pd.DataFrame({"t": times, "node": "harness", "name": "loop_lag_s", "labels": "", "value": lags})
+    row = by_number(replace(sound, series=rows))["V7"]
+    assert (row.result, "something else" in row.why) == (result, result == "fail")
 
 
 def test_v8_fails_when_the_baseline_degrades(sound):
