@@ -165,12 +165,13 @@ def _levels(history: History, span: Span) -> Any:
     if not is_open(history, history.requests):
         return counted.good
     share = counted.share
-    return np.where(np.isnan(share), np.nanmean(share) if (~np.isnan(share)).any() else 0.0, share)
+    idle = np.isnan(share)
+    return np.where(idle, np.nanmean(share), share) if not idle.all() else np.zeros_like(share)
 
 
 def _goodput(history: History, span: Span) -> tuple[int, float]:
     levels = _levels(history, span)
-    return len(levels), float(np.median(levels)) if len(levels) else 0.0
+    return len(levels), float(np.median(levels)) if len(levels) else math.nan
 
 
 def _flooded(seen: Wire, before: Span, after: Span) -> Any:
@@ -178,10 +179,10 @@ def _flooded(seen: Wire, before: Span, after: Span) -> Any:
     bins = after.start + WINDOW * np.arange(int((after.seconds + 1e-9) // WINDOW) + 1)
     worst = np.zeros(len(bins) - 1, dtype=bool)
     calm, first = seen.counts(before), seen.counts(before, ~seen.again)
-    for place in np.flatnonzero(calm >= LEAST_RATE * before.seconds):
+    for place in np.flatnonzero((calm >= LEAST_RATE * before.seconds) & first.astype(bool)):
         mine = seen.edge == place
         tries, firsts = (np.histogram(seen.t[rows], bins)[0] for rows in (mine, mine & ~seen.again))
-        usual = calm[place] / max(first[place], 1)
+        usual = calm[place] / first[place]
         flooded = (tries >= LEAST_RATE * WINDOW) & (tries >= FACTOR * usual * firsts)
         worst = flooded if flooded.sum() > worst.sum() else worst
     return worst
