@@ -19,8 +19,8 @@ class Numbers:
 
     table: Table  # of the whole run, and what broke a rule in one of its phases
     phases: Table  # the same measures, phase by phase
-    undecided: str  # what has a rule and could not be measured
-    missing: str  # what has no rule and could not be measured either
+    undecided: tuple[str, ...]  # what has a rule and could not be measured: a line for each reason
+    missing: tuple[str, ...]  # what has no rule and could not be measured either
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +129,13 @@ def _by_phase(note: str, subjects: Sequence[Named], context: Context) -> Table:
     return Table("by-phase", "By phase", columns, tuple(rows), note)
 
 
-def _unmeasured(subjects: Sequence[Named], result: MeasureResult) -> str:
-    """Say what has a result without a value, each reason once."""
-    reasons: dict[str, list[str]] = {}
+def _unmeasured(subjects: Sequence[Named], result: MeasureResult) -> tuple[str, ...]:
+    """Say what has a result without a value: a line for each subject and reason."""
+    reasons: dict[tuple[str, str], dict[str, None]] = {}
     for name, one in _of_the_whole(subjects):
         if one.value is None and one.result == result:
-            words = f"{one.name} of {name}" if len(subjects) > 1 else one.name
-            names = reasons.setdefault(one.why or "no reason was recorded", [])
-            names += [words] if words not in names else []
-    return "; ".join(f"{listed(names)} ({why})" for why, names in reasons.items())
+            reasons.setdefault((name, one.why or "no reason was recorded"), {})[one.name] = None
+    several = len(subjects) > 1
+    return tuple(
+        f"{f'{subject}: ' if several else ''}{listed(list(names))} ({why})" for (subject, why), names in reasons.items()
+    )

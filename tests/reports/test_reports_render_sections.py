@@ -94,15 +94,15 @@ def test_numbers_are_told_once():
     ]
     assert [column.name for column in phases.columns] == ["measure", "baseline", "fault"]
     assert [row.cells for row in phases.rows] == [("m", "pass: 1.5", "fail: 3"), ("told", "\N{EN DASH}", "7")]
-    assert found.undecided == "late (it never came)"
-    assert found.missing == "lost and gone (nobody asked)"
+    assert found.undecided == ("late (it never came)",)
+    assert found.missing == ("lost and gone (nobody asked)",)
 
 
 def test_several_subjects_are_named():
     """A table of several subjects says whose each row is."""
     found = numbers("T", [("a", PHASED), ("b", PHASED)], Context({}, ("fault",)))
     assert [row.cells[2] for row in found.table.rows] == ["a", "b"] * 3
-    assert found.undecided == "late of a and late of b (it never came)"
+    assert found.undecided == ("a: late (it never came)", "b: late (it never came)")
 
 
 def test_finding_says_what_was_allowed():
