@@ -10,10 +10,10 @@ import numpy as np
 from reports.amplification import TRAFFIC
 from reports.analyses import deadline_kinds as kinds
 from reports.analyses.base import Analysis, Measure, MeasureKind, Section, Subject
-from reports.analyses.retry_counts import gives_up, measured
+from reports.analyses.retry_counts import first_answer, gives_up, measured
 from reports.analyses.retry_spacing import slack
 from reports.analyses.retry_theory import longest_pauses
-from reports.analyses.retry_tries import Bools, Floats, Tries, arrivals, began_last, tries_of, wire_of
+from reports.analyses.retry_tries import LOG_LAG, Bools, Floats, Tries, arrivals, began_last, tries_of, wire_of
 from reports.header import EdgeFact, Facts
 from reports.history import FaultWindow, History
 from reports.phases import Span, baseline, felt, healed, judged, named
@@ -323,7 +323,8 @@ def _false(history: History, edge: _Edge) -> Measure:
     total = int(inside.sum())
     if not total:
         return measured(kinds.FALSE, None, why="no attempt ended in the baseline")
-    hits = int((inside & (wire.flagged(*_CUT) | wire.cancelled)).sum())
+    beaten = ~wire.answered_well & (first_answer(wire) <= wire.t_out + LOG_LAG)  # by its twin: a hedge
+    hits = int((inside & (wire.flagged(*_CUT) | wire.cancelled) & ~beaten).sum())
     low, high = share_interval(hits, total)
     return measured(kinds.FALSE, hits / total, total, low=low, high=high, limit=MOST_FALSE)
 

@@ -154,12 +154,16 @@ def gives_up(history: History, tries: Tries) -> Floats:
 
 
 def _superseded(tries: Tries) -> Bools:
+    return np.asarray(tries.answered_well & (tries.t_out > first_answer(tries)))
+
+
+def first_answer(tries: Tries) -> Floats:
+    """Return when the run that each attempt belongs to got its first good answer; infinite where it got none."""
     if not len(tries):
-        return np.zeros(0, dtype=bool)
+        return np.zeros(0)
     starts = np.flatnonzero(run_starts(tries))
     ends = np.where(tries.answered_well & np.isfinite(tries.t_out), tries.t_out, np.inf)
-    soonest = np.repeat(np.minimum.reduceat(ends, starts), np.diff(np.append(starts, len(tries))))
-    return np.asarray(np.isfinite(ends) & (ends > soonest))
+    return np.repeat(np.minimum.reduceat(ends, starts), np.diff(np.append(starts, len(tries))))
 
 
 def over_cap(found: EdgeRetries) -> Measure:

@@ -196,6 +196,16 @@ def test_false_timeouts_are_judged_by_what_the_baseline_proves(cut, total, resul
     assert (found.low, found.high) == share_interval(cut, total)
 
 
+@pytest.mark.parametrize(("status", "result"), [(200, "unknown"), (500, "fail")])
+def test_a_hedge_that_lost_did_not_time_out(status, result):
+    """What is abandoned as its twin is answered well was given up on purpose; with a bad answer it was not."""
+    lost = tried([0.2] * 100, cancelled=True, status=None)
+    won = [row | {"t_in": row["t_in"] + 0.1} for row in tried([0.199] * 100, attempt_no=2, status=status)]
+    found = measure(make(asked(), lost + won), "false timeouts")
+    assert found.result == result
+    assert found.value == pytest.approx(0.0 if status == 200 else 0.5, abs=0.01)  # the last ones end after it
+
+
 def test_sound_timeouts_raise_no_finding():
     """Deadlines that shrink, timeouts that hold, nothing for clients that are gone."""
     rows = asked()
