@@ -67,6 +67,7 @@ class Case:
     phases: Mapping[str, tuple[float, float]] | None = None  # default: all is baseline
     acts: Sequence[tuple[float, Act]] = ()  # what is done, and when
     settle_s: float = 0.15  # after the last answer
+    serial: bool = False  # each request waits for the one before it: no two at a time, however busy the machine is
     seed: int = 0
 
 
@@ -85,7 +86,9 @@ class Played:
 
 
 class Stand(Standing):
-    """A stub that is up, for acts: `kill`, `pause`, `stop`, `set_http_fault`."""
+    """A stub that is up, for acts: `kill`, `pause`, `stop`, `http_fault`; `note` puts an event into the history."""
+
+    note: Callable[..., None]
 
     async def metrics(self, node: str) -> dict[str, float]:
         """Return a service's counts."""
@@ -145,6 +148,7 @@ async def _play(case: Case) -> Played:
         site = sites.site_for(bench, variant, block.take, proxied=False, seed=case.seed)
         stand = Stand(bench, site.layout, site.supervisor, site.links)
         notes = _Notes()
+        stand.note = lambda kind, **more: notes.emit({"kind": kind, "t": time.monotonic() - origin, **more})
         collector = Collector(site.log_sources(), stand.parse_attempt, stand.parse_ejection, notes)
         async with _up(site):
             start = max(0.0, math.ceil(time.monotonic() - origin + 0.05))
@@ -207,7 +211,9 @@ class _Client:
                 group.create_task(self._act(at, act, stand))
             for number, shot in enumerate(sorted(case.shots, key=lambda shot: shot.due)):
                 await self._until(shot.due)
-                group.create_task(self._send(f"{number:06d}", shot))
+                sending = group.create_task(self._send(f"{number:06d}", shot))
+                if case.serial:
+                    await sending
         self._pool.close()
 
     async def _act(self, at: float, act: Act, stand: Stand) -> None:
