@@ -5,6 +5,7 @@ numbers in `verdict.json`, the section of the page, the phrases of the expectati
 orders->payments <= 0`), and the table in docs/measuring.md.
 """
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -63,12 +64,12 @@ class Measure:
 
     @property
     def result(self) -> MeasureResult:
-        """`unknown` when nothing was measured, or when the interval lies on both sides of the limit."""
+        """`unknown` when no number was measured, or when the interval lies on both sides of the limit."""
         if self.limit is None:
             return "info"
-        if self.value is None:
+        if self.value is None or math.isnan(self.value) or math.isnan(self.limit):
             return "unknown"
-        ends = [end for end in (self.low, self.high) if end is not None] or [self.value]
+        ends = [end for end in (self.low, self.high) if end is not None and not math.isnan(end)] or [self.value]
         held = {_HOLDS[self.op](end, self.limit) for end in ends}
         return "unknown" if len(held) > 1 else "pass" if held == {True} else "fail"
 

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -132,6 +133,17 @@ def test_the_verdicts_result_counts():
     )
     assert endless.result == "unknown"
     assert analysed({"analyses": {"made": stored}})["made"].measures[0].result == "unknown"
+
+
+@pytest.mark.parametrize("wrong", [{"value": math.nan}, {"limit": math.nan}, {"value": None}])
+def test_no_number_is_no_finding(wrong):
+    """A measure without a number is unknown, never broken."""
+    assert replace(OVERSHOOT, **wrong).result == "unknown"
+
+
+def test_half_an_interval_counts():
+    """An interval with one end that is no number is judged by the other."""
+    assert replace(LEAKAGE, low=math.nan, high=0.01).result == "pass"
 
 
 def test_findings_in_the_verdict_are_flat():
