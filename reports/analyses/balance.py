@@ -97,7 +97,7 @@ def _slow_shares(history: History, edge: EdgeFact, tries: pd.DataFrame) -> list[
             low, high = share_interval(hits, len(here))
             limit = 1 / len(edge.links)
             found.append(Measure(kinds.SLOW_SHARE.name, hits / len(here), "share", len(here), low, high, limit))
-    return found[:1] if len(found) < 2 else [max(found, key=lambda one: one.value or 0.0)]
+    return [max(found, key=lambda one: (one.value is not None, one.value))] if found else []
 
 
 def _panic(history: History, edge: EdgeFact, tries: pd.DataFrame, whole: Span) -> Measure | None:
@@ -139,9 +139,9 @@ def _operations(history: History, away: tuple[Outage, ...], until: float) -> lis
 
 
 def _gap_subject(name: str, gaps: list[tuple[Measure, Outage]]) -> Subject:
-    worst, outage = max(gaps, key=lambda one: -1.0 if one[0].value is None else one[0].value)
+    worst, outage = max(gaps, key=lambda one: (one[0].value is not None, one[0].value or 0))
     if worst.value is None:
-        said = f"{worst.why[0].upper()}{worst.why[1:]}."
+        said = f"Nobody asked for {name} while {outage.node} was away."
     elif worst.value:
         said = f"{name} had no good answer for {worst.value:.2g} s after {outage.node} was {outage.how}."
     else:

@@ -203,3 +203,108 @@ def test_missing_data_is_named():
     assert section.subjects[0].facts["attempts elsewhere"] == 2
     assert "nobody asked" in of(section, "ask", "failover gap").why
     assert not section.findings
+
+
+def test_a_spread_is_judged_by_a_tenth():
+    """650 of 1000 on one of two: 0.15, of which the interval begins at 0.12; 560: 0.06 and at most 0.09."""
+    assert (spread(650).result, spread(650).limit) == ("fail", 0.1)
+    assert spread(560).result == "pass"
+
+
+def test_panic_begins_50_ms_after_an_ejection():
+    """Of 100/s from 12 s to 16 s those from 12.05 s on: 395."""
+    rows = [{"id": str(n), "due": n / 100} for n in range(4000)]
+    tries = [{"lid": str(n), "t_in": n / 100 + 0.001, "replica": f"back-{1 + (n % 2 and not 1206 <= n < 1600)}"}
+             for n in range(4000)]  # fmt: skip
+    events = [{"t": t, "kind": "breaker", "edge": LINK, "source": "envoy_ejection", "to": to}
+              for t, to in ((12.0, "open"), (16.0, "closed"))]  # fmt: skip
+    found = of(section_of(BALANCE, make(rows, tries, events, edges={EDGE: 2})), EDGE, "panic share")
+    assert (found.samples, found.value) == (395, pytest.approx(394 / 395))
+
+
+def test_the_picture_counts_each_instance_second_by_second():
+    """Half of 100/s each, an outage of the first from 10 s to 20 s."""
+    section = failover()
+    picture = section.subjects[0].picture
+    first, second = picture.lines
+    assert first.x == tuple(n + 0.5 for n in range(40))
+    assert (first.y[5], second.y[5], second.y[15]) == (50, 50, 100)
+    assert [(band.name, one.start, one.end) for band in picture.bands for one in band.stretches] == [
+        ("back-1", GONE, BACK)
+    ]
+
+
+def test_what_is_said_of_an_outage():
+    """The numbers of the measures, in words."""
+    section = failover()
+    said = {one.name: one.sentence for one in section.subjects}
+    assert said[LINK].startswith(
+        "back-1 was killed at 10.0 s; no request was lost by it; it was left alone after 0.04 s"
+    )
+    assert said["ask"] == "ask always had a good answer while back-1 was killed."
+    assert section.sentence == "Traffic was spread evenly; no operation was without a good answer for longer than 0 s."
+    lost = failover(lost=range(1000, 1040))
+    assert lost.sentence.endswith("no operation was without a good answer for longer than 0.4 s.")
+
+
+@pytest.mark.parametrize(("seconds", "left_alone"), [(2.1, True), (1.9, False)])
+def test_left_alone_is_half_of_the_open_time(seconds, left_alone):
+    """An ejection of 4 s: a pause of 2.1 s is one, of 1.9 s is none."""
+    rows = [{"id": str(n), "due": n / 100} for n in range(4000)]
+
+    def first(t):
+        return not GONE <= t < BACK or (t - GONE) % seconds < 0.045
+
+    tries = [{"lid": str(n), "t_in": n / 100, "replica": f"back-{2 - (first(n / 100) and (n % 2 == 0 or n >= 1000))}",
+              "status": None if first(n / 100) and GONE <= n / 100 < BACK else 200} for n in range(4000)]  # fmt: skip
+    events = [{"t": GONE, "kind": "node", "node": "back-1", "state": "killed"},
+              {"t": BACK, "kind": "node", "node": "back-1", "state": "ready"}]  # fmt: skip
+    found = of(
+        section_of(BALANCE, make(rows, tries, events, policies=[EJECTION], edges={EDGE: 2})), LINK, "ejection delay"
+    )
+    assert (found.value < 0.1) == left_alone
+    assert found.result == ("pass" if left_alone else "fail")
+
+
+def test_the_readmission_is_excused_by_ejections_a_second_and_five_gaps():
+    """Two ejections of 4 s by then, 50/s of its own."""
+    found = of(failover(), LINK, "readmission delay")
+    assert found.limit == pytest.approx(2 * 4.0 + 1 + 5 / 50)
+
+
+def test_a_herd_is_looked_for_in_ten_seconds_of_twenty_attempts():
+    """1000 attempts in them at 100/s."""
+    assert of(failover(), LINK, "herd share").samples == pytest.approx(1000, abs=1)
+    few = of(failover(rate=1.5), LINK, "herd share")
+    assert (few.value, few.why) == (None, "too little traffic after its return")
+    assert of(failover(rate=2.5), LINK, "herd share").value is not None
+
+
+@pytest.mark.parametrize("kind", ["partition", "down", "timeout"])
+def test_an_instance_that_is_cut_off_is_an_outage(kind):
+    """A fault on its one link, from 10 s to 20 s; a cut of the whole edge is none."""
+    rows = [{"id": str(n), "due": n / 100} for n in range(4000)]
+    tries = [{"lid": str(n), "t_in": n / 100, "replica": f"back-{1 + n % 2}"} for n in range(4000)]
+    for where, names in ((LINK, [EDGE, LINK, "ask"]), (EDGE, [EDGE])):
+        history = make(rows, tries, edges={EDGE: 2}, faults=[(where, 10.0, 20.0)])
+        plan = history.header.plan.faults[0].model_copy(update={"kind": kind})
+        cut = section_of(BALANCE, replace(history, faults=(replace(history.faults[0], plan=plan),)))
+        assert [one.name for one in cut.subjects] == names
+
+
+def test_a_process_that_was_killed_is_away_once():
+    """It also exits; a second kill after its return is another outage, one after the load none."""
+    rows = [{"id": str(n), "due": n / 100} for n in range(4000)]
+    tries = [{"lid": str(n), "t_in": n / 100, "replica": f"back-{1 + n % 2}"} for n in range(4000)]
+    states = [
+        (10.0, "killed"),
+        (10.1, "exited"),
+        (12.0, "started"),
+        (13.0, "ready"),
+        (20.0, "killed"),
+        (41.0, "stopped"),
+    ]
+    events = [{"t": t, "kind": "node", "node": "back-1", "state": state} for t, state in states]
+    section = section_of(BALANCE, make(rows, tries, events, edges={EDGE: 2}))
+    away = [(one.facts["gone"], one.facts["back"]) for one in section.subjects if one.name == LINK]
+    assert away == [(10.0, 13.0), (20.0, None)]

@@ -10,7 +10,9 @@ from histories import EDGE, make
 from reports.analyses import section_of
 from reports.analyses.limit import LIMIT
 from reports.analyses.limit_kinds import SLACK
+from reports.analyses.limit_rule import rule_of, runs, sustained
 from reports.header import Header
+from reports.policies import LimitPolicy
 
 pytestmark = pytest.mark.truth
 
@@ -316,3 +318,172 @@ def test_odd_rows_are_counted():
     tries = [{"lid": str(n), "t_in": n / 10, "status": None if n < 3 else 200} for n in range(20)]
     odd = section_of(LIMIT, make(rows, tries, policies=[policy()])).subjects[0].facts["odd"]
     assert odd == {"did not reach the limiter": 1, "ended without an answer": 3}
+
+
+def test_a_limit_is_judged_by_these_numbers():
+    """The limits of a saturated bucket: 400/s of which 50/s pass, from 0 s to 25 s."""
+    section = run({(1, ""): bucket()}, steady(400, 0, 25), policy())
+    refused = measure(section, "lock out").samples
+    rate = measure(section, "admitted rate error")
+    assert rate.limit == pytest.approx(0.02 + 1 / (400 * SIZE / RATE), rel=1e-3)
+    assert rate.samples == pytest.approx(RATE * (25 - SIZE / 350), abs=2)
+    assert rate.high - rate.value == pytest.approx((1 + 0.05 * RATE) / rate.samples, rel=0.01)
+    assert measure(section, "envelope excess").limit == 1 + 0.05 * RATE
+    assert (measure(section, "under admission").limit, measure(section, "lock out").limit) == (0.02, 1 / RATE + 0.05)
+    names = ("limit fairness", "victim admission", "admitted after waiting", "limiter cost", "retry hints")
+    assert [measure(section, name).limit for name in names] == [0.95, 0.95, 0.99, 0.001, 1.0]
+    subject = section.subjects[0]
+    assert subject.sentence == f"It refused {refused:,} of 10,000 requests and let 50/s through (50/s declared)."
+    assert subject.facts["keys"]["all"]["refused"] == refused
+
+
+def test_the_picture_counts_each_second():
+    """Asked and let through in each second, and the declared rate from the first to the last."""
+    section = run({(1, ""): bucket()}, steady(400, 0, 25), policy(), phases={"baseline": (0.0, 25.0)})
+    asked, let_in, declared = section.subjects[0].picture.lines
+    assert asked.x == tuple(n + 0.5 for n in range(25))
+    assert asked.y == (400.0,) * 25
+    assert let_in.y[0] == pytest.approx(SIZE + RATE, abs=1)
+    assert sum(let_in.y) == pytest.approx(SIZE + 25 * RATE, abs=1)
+    assert (declared.x, declared.y) == ((0.5, 24.5), (RATE, RATE))
+
+
+def test_nothing_refused_is_said_so():
+    """Below the rate."""
+    section = run({(1, ""): bucket()}, steady(40, 0, 25), policy())
+    assert section.sentence == "No limit was reached."
+    assert section.subjects[0].sentence == "It refused none of 1,000 requests."
+    assert measure(section, "under admission").value == 0
+
+
+def test_the_joint_rate_of_processes_needs_five_windows_without_a_pause():
+    """Windows of b / r = 0.4 s: 2.1 s at the limit decide, 1.9 s do not, nor two halves with a pause of 2.5 windows."""
+
+    def together(*spans):
+        decisions = {(n, ""): bucket(RATE / 2, SIZE / 2) for n in (1, 2)}
+        arrivals = [one for n in (1, 2) for begin, end in spans for one in steady(300, begin, end, process=n)]
+        return measure(run(decisions, arrivals, policy(replicas=2)), "global error")
+
+    first_refusal = (SIZE / 2) / (300 - RATE / 2)
+    long_enough = together((5, 5 + first_refusal + 2.1))
+    assert long_enough.limit == pytest.approx(1.02 + (1 + 0.05 * RATE) / (RATE * 2.1), rel=0.01)
+    assert long_enough.value == pytest.approx(1, abs=0.05)
+    assert together((5, 5 + first_refusal + 1.9)).value is None
+    assert together((5, 7), (8.0, 10)).value is None
+    assert together((5, 7), (7.6, 10)).value is not None
+
+
+def test_one_process_alone_has_no_joint_rate():
+    """Nothing to compare."""
+    assert measure(run({(1, ""): bucket()}, steady(400, 5, 10), policy()), "global error") is None
+
+
+@pytest.mark.parametrize(("due", "known"), [(100, True), (99, False)])
+def test_a_hundred_due_admissions_decide(due, known):
+    """A burst against a bucket of so many."""
+    at_once = [(5 + n / 1e6, "", 1) for n in range(150)]
+    found = measure(run({(1, ""): bucket(1, due)}, at_once, policy(rate=1.0, burst=float(due))), "under admission")
+    assert (found.value is not None) == known
+
+
+def test_tenants_are_equal_within_a_fifth_and_from_fifty_admissions_on():
+    """Demands of 100 and 81: one group; of 100 and 79: none. 25 admissions each decide nothing."""
+
+    def jain(other, size=60.0):
+        sizes = {"a": size, "b": size}
+        arrivals = [(5 + n / 1000, t, 1) for t, count in (("a", 100), ("b", other)) for n in range(count)]
+        decisions = {(1, tenant): bucket(0.001, sizes[tenant]) for tenant in sizes}
+        return measure(run(decisions, arrivals, policy(per="tenant", rate=0.001, burst=size)), "limit fairness")
+
+    x = np.array([60 / 100, 60 / 81])
+    assert jain(81).value == pytest.approx(x.sum() ** 2 / (2 * (x**2).sum()))
+    assert jain(81).samples == 181
+    assert jain(79).value is None
+    assert jain(81, 50.0).value is not None
+    assert jain(81, 49.0).value is None
+
+
+@pytest.mark.parametrize(("rate", "known"), [(170.0, True), (150.0, False)])
+def test_the_price_is_taken_far_below_the_limit(rate, known):
+    """100/s counted: 59 % of 170/s, 67 % of 150/s."""
+    rows = [{"id": str(n), "due": n / 200, "tenant": "a" if n % 2 else ""} for n in range(1990)]
+    tries = [{"lid": row["id"], "t_in": row["due"]} for row in rows]
+    found = section_of(LIMIT, make(rows, tries, policies=[policy(per="tenant", rate=rate)])).subjects[0]
+    assert (found.measure("limiter cost").value is not None) == known
+    if known:
+        cost = found.measure("limiter cost")
+        assert (cost.value, cost.low, cost.high) == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)
+
+
+def test_a_burst_around_a_border_is_one_of_twice_the_number_within_a_fifth():
+    """50 a window: 100 within 0.19 s are an attack, 99 are none, nor are 100 within 0.21 s."""
+
+    def attacked(count, seconds):
+        attack = [(5.9 + n * seconds / (count - 1), "", 1) for n in range(count)]
+        return measure(run({(1, ""): moving(50, 1.0)}, attack, windowed("moving_window")), "boundary burst")
+
+    assert attacked(100, 0.19).value == 0
+    assert attacked(99, 0.19).value is None
+    assert attacked(100, 0.21).value is None
+    assert "100 within 0.2 s" in attacked(99, 0.19).why
+    sliding = run(
+        {(1, ""): counter(50, 1.0)}, [(5.9 + n / 1000, "", 1) for n in range(150)], windowed("sliding_window")
+    )
+    assert measure(sliding, "boundary burst").limit == 0.2 * 50
+
+
+def test_only_those_who_asked_most_are_looked_at():
+    """Of 51 tenants the one who asked least is not: who asks less than a burst cannot break a limit."""
+    decisions = {(1, str(n)): bucket(1, 1) for n in range(50)} | {(1, "last"): lambda _: True}
+    arrivals = [(5 + k / 1000, str(n), 1) for n in range(50) for k in range(12)]
+    arrivals += [(5 + k / 1000, "last", 1) for k in range(11)]
+    section = run(decisions, arrivals, policy(per="tenant", rate=1.0, burst=1.0))
+    assert measure(section, "envelope excess").value == 0
+    assert len(section.subjects[0].facts["keys"]) == 12
+    more = run(decisions, [*arrivals, *((5.02 + k / 1000, "last", 1) for k in range(2))],
+               policy(per="tenant", rate=1.0, burst=1.0))  # fmt: skip
+    assert measure(more, "envelope excess").value == pytest.approx(12, abs=0.1)
+
+
+@pytest.mark.parametrize("algorithm", ["token_bucket", "moving_window", "fixed_window", "sliding_window"])
+def test_a_rule_is_the_arithmetic_of_its_definition(algorithm):
+    """What is due of a flood, the fullest window, and the excess of a sequence, by hand."""
+    rule = rule_of(LimitPolicy(algorithm=algorithm, rate=10.0, burst=5.0, limit=5.0, window_s=0.5))
+    at_once = np.zeros(20)
+    assert rule.due(at_once) == 5
+    assert rule.due(np.concatenate([at_once, at_once + 0.5])) == 10
+    assert rule.crowd(np.array([0.0, 0.1, 0.2, 0.5]), 0.5) == 3  # (0, 0.5] and (-0.3, 0.2]
+    assert rule.excess(np.array([0.0, 0.0, 0.0, 0.1])) == pytest.approx(3 - rule.burst)
+    assert rule.excess(np.array([])) == -rule.burst
+    assert rule.burst == (10 if algorithm == "fixed_window" else 5)
+    assert rule.loosest == (0 if algorithm == "moving_window" else 5)
+    expected = 1 + math.sqrt(10) if algorithm in {"moving_window", "sliding_window"} else 1
+    assert rule.waits == pytest.approx(expected)
+    assert rule.due(np.array([])) == rule.crowd(np.array([]), 1.0) == 0
+
+
+def test_a_rule_fills_in_what_a_policy_leaves_out():
+    """A bucket without a burst holds a second; a window without a number its rate's worth; shares are rounded up."""
+    assert rule_of(LimitPolicy(rate=10.0)).size == 10
+    assert rule_of(LimitPolicy(algorithm="fixed_window", limit=6.0, window_s=2.0)).rate == 3
+    assert rule_of(LimitPolicy(algorithm="fixed_window", rate=3.0, window_s=2.0)).size == 6
+    assert rule_of(LimitPolicy(rate=10.0, burst=5.0), 0.5).size == 3
+    assert rule_of(LimitPolicy(rate=10.0, burst=5.0), 0.2).size == 1
+    assert rule_of(LimitPolicy()) is None
+
+
+def test_the_longest_refusal_is_from_the_first_to_the_last_without_an_admission():
+    """0.1 to 0.4, then 0.6 to 1.3."""
+    assert runs(np.array([0.0, 0.5]), np.array([0.1, 0.2, 0.4, 0.6, 1.3])) == pytest.approx(0.7)
+    assert runs(np.array([0.0]), np.array([0.1])) == 0
+    assert runs(np.array([]), np.array([0.1, 0.4])) == pytest.approx(0.3)
+
+
+def test_the_longest_stretch_of_refusals_has_no_pause_of_a_window():
+    """Bucket of 10 at 10/s: a pause of 1 s ends a stretch, one of 0.9 s does not."""
+    rule = rule_of(LimitPolicy(rate=10.0, burst=10.0))
+    admitted = np.arange(0.05, 5.0, 0.1)
+    assert sustained(admitted, np.array([1.0, 1.9, 2.8, 3.8, 4.7]), rule) == (18, pytest.approx(1.8))
+    assert sustained(admitted, np.array([1.0]), rule) == (0, 0.0)
+    windowed_rule = rule_of(LimitPolicy(algorithm="fixed_window", limit=10.0, window_s=1.0))
+    assert sustained(admitted, np.array([1.0, 1.9, 2.8]), windowed_rule) == (10, pytest.approx(1.0))
