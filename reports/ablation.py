@@ -299,13 +299,13 @@ def sentence(ablation: Ablation, protection: str) -> str:
     titles = {quantity.key: quantity.title for quantity in ablation.quantities}
     mine = [one for one in ablation.effects if one.protection == protection]
     parts = []
-    for word, verb in (("better", "improved"), ("worse", "worsened")):
+    for word in ("better", "worse"):
         keys = dict.fromkeys(one.quantity for one in mine if one.shown == word)
         hows = {key: [one.how for one in mine if (one.quantity, one.shown) == (key, word)] for key in keys}
         said = [titles[key] + ("" if len(hows[key]) > 1 else f" (seen {hows[key][0]})") for key in keys]
-        parts += [f"{verb} {', '.join(said)}"] if said else []
+        parts += [f"{word} {', '.join(said)}"] if said else []
     if parts:
-        return f"{protection} {' and '.join(parts)}."
+        return f"{protection}: {'; '.join(parts)}."
     known = any(one.shown != "not known" for one in mine)
     return f"{protection}: {'no difference shown' if known else 'not known'}."
 
@@ -317,9 +317,7 @@ def headline(ablation: Ablation) -> str:
     if not any(one.shown != "not known" for one in ablation.effects):
         return f"What the {total} protections of {ablation.variant} buy in {ablation.scenario} is not known."
     which = f": {', '.join(helped)}" if helped else ""
-    return (
-        f"In {ablation.scenario} {len(helped)} of {total} protections of {ablation.variant} showed a gain{which}."
-    )
+    return f"In {ablation.scenario} {len(helped)} of {total} protections of {ablation.variant} showed a gain{which}."
 
 
 def _bought(ablation: Ablation, protection: str) -> list[Effect]:
