@@ -115,7 +115,7 @@ def _enforcement(history: History, edge: _Edge, late_s: float) -> Iterator[Measu
     unconnected = edge.wire.flagged("UF")
     yield _over(kinds.CONNECT, [(edge.wire.took[unconnected], one.seconds) for one in connect], late_s)
     dripping, plain = [], []
-    for holder, seconds in _limits(edge).items():
+    for holder, seconds in _limits(edge.timeouts, edge.retries).items():
         tries = _seen_by(history, edge, holder)
         took, drip = tries.took, _during(tries, _drips(history, edge))
         usable = ~_during(tries, _broken(history, holder)) & ~tries.flagged("UF")
@@ -136,13 +136,13 @@ def _over(kind: MeasureKind, found: list[tuple[Floats, float]], late_s: float) -
     return measured(kind, float(every.max()), len(every), limit=late_s)
 
 
-def _limits(edge: _Edge) -> dict[str, float]:
+def _limits(timeouts: tuple[TimeoutPolicy, ...], retries: tuple[RetryPolicy, ...]) -> dict[str, float]:
     """Return the seconds after which each holder ends an attempt."""
     limits: dict[str, float] = {}
-    for one in edge.timeouts:
+    for one in timeouts:
         if one.scope != "connect" and one.seconds > 0:
             limits[one.holder] = min(one.seconds, limits.get(one.holder, np.inf))
-    for retry in edge.retries:
+    for retry in retries:
         for seconds in (retry.attempt_timeout_s, retry.total_timeout_s):
             if seconds:
                 limits[retry.holder] = min(seconds, limits.get(retry.holder, np.inf))
@@ -226,8 +226,8 @@ def _waiting(facts: Facts, edge: EdgeFact) -> list[float]:
 
 
 def _one_attempt(facts: Facts, edge: EdgeFact) -> float | None:
-    declared = _Edge(edge, _NOTHING, facts.declared(TimeoutPolicy, edge.name), facts.declared(RetryPolicy, edge.name))
-    return min(_limits(declared).values(), default=None)
+    limits = _limits(facts.declared(TimeoutPolicy, edge.name), facts.declared(RetryPolicy, edge.name))
+    return min(limits.values(), default=None)
 
 
 def _orphans(history: History, edge: _Edge, whole: Span) -> Iterator[Measure]:
@@ -339,7 +339,7 @@ def _summary(subjects: tuple[Subject, ...]) -> str:
 
 def _sentence(edge: _Edge, measures: list[Measure]) -> str:
     value: dict[str, Any] = {one.name: one.value for one in measures if not one.phase}
-    limits = sorted(_limits(edge).items(), key=lambda one: one[1])
+    limits = sorted(_limits(edge.timeouts, edge.retries).items(), key=lambda one: one[1])
     said = [
         f"An attempt on {edge.fact.name} may take {limits[0][1]:g} s"
         if limits
@@ -360,9 +360,4 @@ def _sentence(edge: _Edge, measures: list[Measure]) -> str:
     return "; ".join(said) + "."
 
 
-_NOTHING: Final = Tries(
-    request=np.empty(0, np.int64), number=np.empty(0, np.int64), t_in=np.empty(0), t_out=np.empty(0),
-    status=np.empty(0), deadline_left=np.empty(0), cancelled=np.empty(0, bool), flags=np.empty(0, np.int64),
-    flag_names=(), src=np.empty(0, np.int64), src_names=(), replica=np.empty(0, np.int64), strays=0, broken=0,
-)  # fmt: skip
 DEADLINE: Final = Analysis(KEY, TITLE, kinds.KINDS, analyse)

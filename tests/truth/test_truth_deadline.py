@@ -80,6 +80,16 @@ def test_the_time_of_a_broken_holder_is_not_held_against_its_timer():
     assert measure(history, "timeout overrun").value is None
 
 
+@pytest.mark.parametrize(("begun", "over"), [(20.9, None), (21.2, 2.5)])
+def test_a_holder_that_was_broken_has_a_second_to_come_back(begun, over):
+    """An attempt of 3 s under a timeout of 0.5 s, begun so soon after the pause of its caller ended at 20 s."""
+    tries = [{"lid": "1", "t_in": begun, "t_out": begun + 3.0, "status": None}]
+    history = make(asked(), tries, policies=[timeout(0.5)], faults=[(EDGE, 10.0, 20.0)])
+    paused = history.faults[0].plan.model_copy(update={"kind": "pause", "level": "node", "where": "front"})
+    object.__setattr__(history.faults[0], "plan", paused)
+    assert measure(history, "timeout overrun").value == (None if over is None else pytest.approx(over))
+
+
 @pytest.mark.parametrize(("declared", "share", "result"), [((EDGE, UP), 1.0, "pass"), ((EDGE,), 0.5, "fail")])
 def test_coverage_is_the_share_of_edges_with_a_timeout(declared, share, result):
     """Of two edges."""
@@ -113,6 +123,13 @@ def test_the_client_is_above_the_first_edge(deadline, result):
     assert (found.value, found.result) == (pytest.approx(1.5 - deadline), result)
 
 
+def test_a_hierarchy_is_broken_by_milliseconds():
+    """A call that may take 5 ms longer than one attempt above."""
+    policies = [timeout(1.005), timeout(1.0, edge=UP, holder="top")]
+    history = make(asked(), tried([0.02] * 100), policies=policies, edges=EDGES)
+    assert measure(history, "timeout hierarchy").result == "fail"
+
+
 def test_the_holder_who_ends_it_first_counts():
     """A service that would wait 30 s behind a proxy that ends each call after 0.5 s."""
     policies = [timeout(30.0), timeout(0.5, "total", holder="back-lb"), timeout(1.0, edge=UP, holder="top")]
@@ -120,7 +137,7 @@ def test_the_holder_who_ends_it_first_counts():
     assert found.value == pytest.approx(0.5 - 1.0)
 
 
-@pytest.mark.parametrize(("gone", "result"), [(0, "pass"), (5, "pass"), (50, "fail")])
+@pytest.mark.parametrize(("gone", "result"), [(0, "pass"), (5, "pass"), (6, "fail"), (50, "fail")])
 def test_orphan_work_is_what_runs_after_the_client(gone, result):
     """Of 100 requests that leave after 0.1 s some are worked on for 0.2 s: 0.1 s of it is for nobody."""
     rows = [row | {"done": row["due"] + 0.1, "outcome": "timeout"} for row in asked()]
@@ -149,6 +166,14 @@ def test_a_deadline_may_only_shrink_on_its_way(passed, share):
     found = measure(make(asked(), above + below, edges=EDGES), "deadline propagation")
     assert (found.value, found.samples) == (pytest.approx(share), 100)
     assert found.result == ("pass" if share == 1.0 else "fail")
+
+
+@pytest.mark.parametrize(("more", "share"), [(0.001, 1.0), (0.005, 0.0)])
+def test_deadlines_travel_in_milliseconds(more, share):
+    """A call that is told 1 ms more than its caller is rounding, 5 ms more are not."""
+    above = tried([0.5] * 100, hop=UP, dst="front", replica="front-1", deadline_left=0.8)
+    below = tried([0.4] * 100, deadline_left=0.8 + more)
+    assert measure(make(asked(), above + below, edges=EDGES), "deadline propagation").value == share
 
 
 def test_the_first_deadline_is_the_clients():

@@ -148,3 +148,54 @@ def test_odd_rows_are_counted_and_named():
     tries[-1]["t_out"] = None
     facts = subject(rows, tries, [hedge()]).facts
     assert (facts["without_request"], facts["ended_before_begin"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("hedges", "result"), [(4, "pass"), (5, "fail")])
+def test_two_hedges_may_be_saved_up(hedges, result):
+    """One in ten of 20 calls are 2, and 2 more that were saved."""
+    rows = [{"id": str(n), "due": n * 0.4} for n in range(20)]
+    tries = [{"lid": str(n), "t_in": n * 0.4, "t_out": n * 0.4 + 0.2} for n in range(20)]
+    tries += [{"lid": str(n), "t_in": n * 0.4 + AFTER, "replica": "back-2"} for n in range(hedges)]
+    assert subject(rows, tries, [hedge()]).measure("extra load").result == result
+
+
+@pytest.mark.parametrize(("hedges", "result"), [(12, "pass"), (13, "fail")])
+def test_hedges_are_held_against_the_calls_that_were_slow(hedges, result):
+    """Ten calls outlast the delay; hedges above 1.2 times as many were sent for others."""
+    rows = [{"id": str(n), "due": n * 0.05} for n in range(180)]
+    lengths = [AFTER + 0.01 if n < 10 else 0.045 for n in range(180)]
+    tries = [{"lid": str(n), "t_in": n * 0.05, "t_out": n * 0.05 + taken} for n, taken in enumerate(lengths)]
+    tries += [{"lid": str(n), "t_in": n * 0.05 + 0.04, "replica": "back-2"} for n in range(hedges)]
+    found = subject(rows, tries, [hedge(after=AFTER)]).measure("hedges over theory")
+    assert (found.value, found.result) == (pytest.approx(hedges / 10), result)
+
+
+@pytest.mark.parametrize(("count", "known"), [(9, False), (10, True)])
+def test_a_storm_takes_ten_calls_in_a_second(count, known):
+    """All of them slow."""
+    rows = [{"id": str(n), "due": n * 0.05} for n in range(count)]
+    tries = [{"lid": str(n), "t_in": n * 0.05, "t_out": n * 0.05 + 0.3} for n in range(count)]
+    assert (subject(rows, tries, [hedge()]).measure("hedge storm").value is not None) == known
+
+
+@pytest.mark.parametrize(("overlap", "hedged"), [(0.04, False), (0.07, True)])
+def test_undeclared_twins_overlap_by_more_than_a_proxys_delay(overlap, hedged):
+    """An end that is written down 40 ms late is none; 70 ms are."""
+    rows = [{"id": str(n), "due": n * 0.5} for n in range(10)]
+    tries = [{"lid": str(n), "t_in": n * 0.5, "t_out": n * 0.5 + 0.2, "status": None} for n in range(10)]
+    tries += [{"lid": str(n), "t_in": n * 0.5 + 0.2 - overlap} for n in range(10)]
+    assert (analyse(make(rows, tries)).why == "") == hedged
+
+
+def test_below_3000_calls_the_tail_is_the_99th_percentile():
+    """Of 1000 calls 20 take 1 s where 2 % are slow, and their hedges 10 ms: 1 - (d + 10 ms) / 1 s."""
+    rows = [{"id": str(n), "due": n * 0.008} for n in range(1000)]
+    tries = []
+    for n in range(1000):
+        slow = n % 50 == 0
+        tries.append({"lid": str(n), "t_in": n * 0.008, "t_out": n * 0.008 + (1.0 if slow else 0.01)})
+        if slow:
+            begun = n * 0.008 + AFTER
+            tries.append({"lid": str(n), "t_in": begun, "t_out": begun + 0.01, "replica": "back-2"})
+    one = subject(rows, tries, [hedge()])
+    assert one.measure("tail improvement").value == pytest.approx(1 - (AFTER + 0.01) / 1.0)

@@ -151,14 +151,96 @@ def test_few_pauses_late_by_a_busy_machine_are_allowed_for():
         assert subject(history).measure("spacing violations").result == result
 
 
-def two_tries(pauses, policy, status=503, *, requests=None, first=None, **more):
+@pytest.mark.parametrize(
+    ("pauses", "found"),
+    [
+        ([0.199] * 400, 0),  # a timer of whole milliseconds
+        ([0.198] * 400, 400),
+        ([0.249] * 400, 0),  # a machine that is busy
+        ([0.255] * 400, 400),
+        ([0.255] * 4 + [0.2] * 396, 0),  # one in a hundred
+        ([0.255] * 5 + [0.2] * 395, 5),
+    ],
+)
+def test_bounds_leave_room_for_timers_and_for_a_busy_machine(pauses, found):
+    """Around a declared pause of exactly 200 ms."""
+    history = two_tries(pauses, Rule(2, 0.2).policy())
+    assert subject(history).measure("spacing violations").value == found
+
+
+@pytest.mark.parametrize(("early", "found"), [(0.045, 0), (0.055, 100)])
+def test_a_proxy_may_note_late_that_its_caller_left(early, found):
+    """Calls of a service itself, seen on the wire alone, after attempts that it abandoned."""
+    first = {"status": None, "cancelled": True}
+    history = two_tries([0.2 - early] * 100, Rule(2, 0.2, by="own").policy(), None, first=first, number=1)
+    assert subject(history).measure("spacing violations").value == found
+
+
+@pytest.mark.parametrize(("count", "known"), [(199, False), (200, True)])
+def test_a_law_takes_200_pauses(count, known):
+    """Fewer say nothing of it."""
+    rng = random.Random(1)
+    history = two_tries([rng.uniform(0, 0.2) for _ in range(count)], Rule(2, 0.2, 0.2, "full").policy())
+    assert (value(history, "spacing fit") is not None) == known
+
+
+@pytest.mark.parametrize(("width", "known"), [(0.039, False), (0.041, True)])
+def test_a_narrow_law_is_blurred_by_timers(width, known):
+    """Below 40 ms nothing is said."""
+    rng = random.Random(1)
+    history = two_tries([rng.uniform(0, width) for _ in range(400)], Rule(2, width, width, "full").policy())
+    assert (value(history, "spacing fit") is not None) == known
+
+
+@pytest.mark.parametrize(("delay", "result"), [(0.04, "pass"), (0.07, "fail")])
+def test_each_pause_may_be_delayed_by_a_fifth_of_the_law(delay, result):
+    """U(0, 200 ms), and a machine that adds 40 ms to each pause, or 70 ms."""
+    rng = random.Random(1)
+    history = two_tries([rng.uniform(0, 0.2) + delay for _ in range(500)], Rule(2, 0.2, 0.2, "full").policy())
+    assert subject(history).measure("spacing fit").result == result
+
+
+@pytest.mark.parametrize(("width", "known"), [(0.3, False), (0.6, True)])
+def test_a_crowd_is_judged_over_five_bins(width, known):
+    """Pauses up to 300 ms spread nobody over bins of 100 ms."""
+    rule = Rule(2, width, width, "full")
+    world = World([rule], dead(10.0, 10.05)).run([10.0 + n * 0.0002 for n in range(100)])
+    assert (value(world.history(), "synchronisation") is not None) == known
+
+
+@pytest.mark.parametrize(("heeded", "result"), [(99, "pass"), (98, "fail")])
+def test_one_in_a_hundred_may_come_back_too_soon(heeded, result):
+    """Retry-After 2 s, heeded by 99 or 98 of 100."""
+    policy = Rule(2, 0.5, 0.5, "full").policy(retry_after=True)
+    pauses = [2.0 if n < heeded else 0.5 for n in range(100)]
+    history = two_tries(pauses, policy, 429, requests={"retry_after": 2.0})
+    assert subject(history).measure("retry-after respect").result == result
+
+
+@pytest.mark.parametrize(("over", "found"), [(0.045, 0), (0.055, 20)])
+def test_a_retry_is_late_by_more_than_scheduling(over, found):
+    """Begun 45 ms after the client left, or 55 ms."""
+    history = two_tries([0.99 + over] * 20, Rule(2, 1.0, 1.0, "full").policy(), deadline=1.0)
+    assert value(history, "late retries") == found
+
+
+@pytest.mark.parametrize(("abandoned", "result"), [(9, "pass"), (11, "fail")])
+def test_a_tenth_of_the_work_may_be_wasted_in_peace(abandoned, result):
+    """Of 100 attempts of equal length."""
+    rows = [{"id": str(n), "due": n * 0.05} for n in range(100)]
+    tries = [{"lid": str(n), "t_in": n * 0.05} | ({"status": None} if n < abandoned else {}) for n in range(100)]
+    found = subject(make(rows, tries, policies=[Rule(2).policy()])).measure("wasted work", "baseline")
+    assert (found.value, found.result) == (pytest.approx(abandoned / 100), result)
+
+
+def two_tries(pauses, policy, status=503, *, requests=None, first=None, number=2, **more):
     """Return a history of requests that are tried twice, with given pauses."""
     rows = [{"id": str(n), "due": n * 0.05, "key": "k", **(requests or {})} for n in range(len(pauses))]
     tries = []
     for n, pause in enumerate(pauses):
         begun = n * 0.05
         tries.append({"lid": str(n), "t_in": begun, "t_out": begun + 0.01, "status": status, **(first or {})})
-        tries.append({"lid": str(n), "t_in": begun + 0.01 + pause, "attempt_no": 2, "t_out": begun + 0.02 + pause})
+        tries.append({"lid": str(n), "t_in": begun + 0.01 + pause, "attempt_no": number, "t_out": begun + 0.02 + pause})
     return make(rows, tries, policies=[policy], **{"deadline": 100.0} | more)
 
 
