@@ -18,7 +18,9 @@ _STAND_S: Final = 5.0
 _LEAST_ANSWERS: Final = 20
 _LEAST_PAIRS: Final = 30
 _BATCHES: Final = 10
-REFUSED: Final = 503
+FAILED: Final = 500
+REFUSED: Final = 503  # by a full line
+LIMITED: Final = 429  # before it
 
 
 def erlang_b(servers: int, load: float) -> float:
@@ -41,7 +43,7 @@ def measures(history: History, policy: QueuePolicy) -> tuple[Measure, ...]:
     """Return what is measured of one line."""
     rows = attempts_on(history, policy.edge)
     rows = rows[rows["t_out"].notna() & (rows["t_out"] >= rows["t_in"])]
-    answered = rows[rows["status"].notna() & (rows["status"] < 500)]
+    answered = rows[(rows["status"] < FAILED) & (rows["status"] != LIMITED)]
     longest = _most_waiting(policy, answered)
     found = [longest, _bound(history, policy, longest), *_waits(history, policy, answered)]
     found += [_standing(history, answered), _overtaking(policy, answered), _refused(history, policy, rows)]
@@ -169,7 +171,7 @@ def _refused(history: History, policy: QueuePolicy, rows: pd.DataFrame) -> Measu
         why = f"{len(calm)} calls in the baseline, {_LEAST_ANSWERS * _BATCHES} decide"
         return _none(kinds.ERLANG.name, "share", kinds.MOST_ERLANG_ERROR, why)
     blocked = (calm["status"] == REFUSED).to_numpy(float)
-    served = calm[calm["status"] < 500]
+    served = calm[calm["status"] < FAILED]
     there = max(policy.service_s, float((served["t_out"] - served["t_in"]).mean()) if len(served) else 0.0)
     band = [erlang_b(policy.workers, _rate(calm) * seconds) for seconds in (policy.service_s, there)]
     low, high = _batched(blocked)

@@ -290,3 +290,154 @@ def test_what_is_missing_is_named():
     assert of(section, "most waiting").why == "no attempt was answered"
     assert section.subjects[0].facts["odd"] == {"have no end": 1}
     assert not section.findings
+
+
+@pytest.mark.parametrize(("overlap", "status", "most"), [
+    (0.001, 200, 1), (0.003, 200, 2), (0.04, None, 1), (0.06, None, 2),
+])  # fmt: skip
+def test_an_overlap_that_logs_may_have_made_is_none(overlap, status, most):
+    """Logs round to milliseconds; the end of a call that nobody answered is seen up to 50 ms late."""
+    rows = [{"id": str(n), "due": 1.0 + 0.2 * n} for n in range(3)]
+    tries = [
+        {"lid": row["id"], "t_in": row["due"], "t_out": row["due"] + 0.2 + overlap, "status": status} for row in rows
+    ]
+    found = of(section_of(BULKHEAD, make(rows, tries, policies=[bulkhead()])), "most in flight")
+    assert found.value == most
+
+
+def test_each_holder_has_a_bound_of_its_own():
+    """Two instances of front with three calls each: three at one time, not six; their own log goes before Envoy's."""
+    rows = [{"id": str(n), "due": 1.0} for n in range(6)]
+    tries = [{"lid": row["id"], "t_in": 1.0, "t_out": 2.0} for row in rows]
+    own = [
+        one | {"hop": "front->back-lb", "src": f"front-{1 + n % 2}", "witness": "service"}
+        for n, one in enumerate(tries)
+    ]
+    history = make(rows, [*tries, *own], policies=[bulkhead(running=3, replicas=2)])
+    plan = history.header.model_dump(by_alias=True)
+    plan["plan"]["target_facts"]["nodes"] = [{"name": f"front-{n}", "service": "front"} for n in (1, 2)]
+    found = of(section_of(BULKHEAD, replace(history, header=Header.model_validate(plan))), "most in flight")
+    assert (found.value, found.limit, found.samples) == (3, 3, 6)
+
+
+def sampled(in_flight, samples):
+    """Return Little's law for calls that are always so many in flight, and a gauge sampled so often."""
+    rows = [{"id": str(n), "due": n / 100} for n in range(4000)]
+    tries = [{"lid": str(n), "t_in": n / 100, "t_out": n / 100 + in_flight / 100} for n in range(4000)]
+    history = make(rows, tries, policies=[bulkhead(running=100)])
+    labels = "back-lb", "envoy_cluster_upstream_rq_active", f"envoy_cluster_name={EDGE}"
+    rows = [(t, *labels, float(in_flight)) for t in np.linspace(1, 39, samples)]
+    return of(section_of(BULKHEAD, replace(history, series=pd.DataFrame(rows, columns=list(history.series.columns)))),
+              "little error")  # fmt: skip
+
+
+def test_the_law_of_little_allows_the_noise_of_sampling():
+    """At least that of a Poisson number: 1.96 sqrt(L) / sqrt(n) / L; 100 calls seen decide; below L = 3 a tenth may."""
+    found = sampled(20, 100)
+    assert found.high - found.value == pytest.approx(1.96 / (20 * 100) ** 0.5, rel=0.05)
+    assert (found.limit, sampled(2, 100).limit, sampled(4, 100).limit) == (0.05, 0.1, 0.05)
+    assert (sampled(2, 52).value is None, sampled(2, 49).value is None) == (False, True)
+
+
+def refusing(refusals, samples=40, noise=0.0):
+    """Return what is said of 4000 calls, of which so many are refused at random."""
+    rng = np.random.default_rng(2)
+    bad = np.isin(np.arange(4000), rng.choice(4000, refusals, replace=False))
+    rows = [{"id": str(n), "due": n / 100} for n in range(4000)]
+    tries = [{"lid": str(n), "t_in": n / 100, "t_out": n / 100 + 0.001, "status": 503 if bad[n] else 200}
+             for n in range(4000) if n % 40 < 20 + n // 200 or bad[n]]  # fmt: skip
+    ends, failed = np.array([one["t_out"] for one in tries]), np.array([one["status"] == 503 for one in tries])
+    times = np.linspace(0.0005, 39.9995, samples + 1)
+    spent = np.cumsum(rng.normal(0, noise, len(times)).clip(-0.005, 0.005)) + 0.01 * times
+    used = [(t, "back-1", "cpu_s", "", np.where(failed, 0.0002, 0.001)[ends <= t].sum() + more)
+            for t, more in zip(times, spent, strict=True)]  # fmt: skip
+    history = make(rows, tries)
+    return section_of(BULKHEAD, replace(history, series=pd.DataFrame(used, columns=list(history.series.columns))))
+
+
+def test_the_price_of_a_refusal_needs_a_hundred_refusals_and_twelve_samples():
+    """One fewer of either says nothing; noise makes the interval wide, and the truth lies in it."""
+    assert "back" not in [one.name for one in refusing(99).subjects]
+    assert of(refusing(100), "rejection cost", "back").samples == 40
+    assert of(refusing(1000, samples=12), "rejection cost", "back").value is not None
+    assert of(refusing(1000, samples=11), "rejection cost", "back").value is None
+    noisy = of(refusing(2000, noise=0.0005), "rejection cost", "back")
+    assert noisy.low <= 0.2 <= noisy.high
+    assert 0.001 < noisy.high - noisy.value < 1
+
+
+def load_of(rates, goodput):
+    """Return the run of some loads, ten seconds each."""
+    rows = []
+    for step, rate in enumerate(rates):
+        for n in range(10 * rate):
+            outcome = "ok" if n % rate < goodput(rate) else "shed"
+            rows.append({"id": f"{step}-{n}", "due": 10 * step + n / rate, "outcome": outcome})
+    section = section_of(BULKHEAD, make(rows, phases={"baseline": (0.0, 10.0 * len(rates))}))
+    return of(section, "knee", "run"), of(section, "peak retention", "run")
+
+
+def test_a_knee_is_looked_for_where_the_load_changed_and_was_too_much():
+    """Loads apart by half, the highest answered by less than nine tenths."""
+    assert "neither" in load_of((100, 120, 148), lambda _: 50)[0].why
+    assert "neither" not in load_of((100, 120, 152), lambda _: 50)[0].why
+    assert "never passed" in load_of((50, 100, 200), lambda rate: 0.92 * rate)[0].why
+    assert "never passed" not in load_of((50, 100, 200), lambda rate: 0.88 * rate)[0].why
+
+
+def test_a_knee_is_the_least_load_with_nearly_the_best_goodput():
+    """94 of 100 are not yet, 96 are."""
+    assert load_of((94, 200, 400), lambda rate: min(rate, 100))[0].value == pytest.approx(200)
+    assert load_of((96, 200, 400), lambda rate: min(rate, 100))[0].value == pytest.approx(96)
+
+
+@pytest.mark.parametrize(("highest", "known"), [(175, False), (185, True), (245, True), (255, False)])
+def test_twice_the_knee_is_from_1_8_to_2_5_times(highest, known):
+    """A knee of 100/s and one load above it."""
+    found = load_of((50, 100, highest), lambda _: 100)[1]
+    assert (found.value is not None) == known
+    assert found.limit == 0.7
+
+
+def test_the_interval_of_a_mean_is_that_of_ten_batches():
+    """Student's t of nine degrees at 97.5 % on the batch means, and the p99 of 500 waits and more."""
+    arrived, took = poisson(120, 10, seed=9)
+    left = serve(arrived, took)
+    section = served(arrived, left, [queue()])
+    found, waits = of(section, "mean queue wait"), np.array(left) - np.array(arrived) - SERVICE
+    batches = np.array([part.mean() for part in np.array_split(waits, 10)])
+    assert found.value == pytest.approx(waits.mean())
+    assert found.high - found.value == pytest.approx(2.262 * batches.std(ddof=1) / 10**0.5)
+    assert of(section, "queue wait p99").value == pytest.approx(np.sort(waits)[int(np.ceil(0.99 * len(waits))) - 1])
+
+
+@pytest.mark.parametrize(("rate", "begin", "value"), [(5, 25, 0.3), (3.8, 25, None), (5, 22, 0.0)])
+def test_a_standing_line_is_one_of_five_seconds_with_twenty_answers(rate, begin, value):
+    """Calls take 300 ms longer for 5 s of the recovery, which begins at 20 s; 19 answers in 5 s say nothing."""
+    arrived = [n / rate for n in range(int(40 * rate))]
+    left = [t + 0.02 + (0.3 if begin <= t < begin + 5 else 0) for t in arrived]
+    phases = {"baseline": (0.0, 10.0), "fault": (10.0, 20.0), "recovery": (20.0, 40.0)}
+    found = of(served(arrived, left, [queue()], phases=phases, faults=[(EDGE, 10.0, 20.0)]), "standing wait")
+    assert found.value == (value if value is None else pytest.approx(value, abs=1e-6))
+    assert found.limit == 0.05
+
+
+@pytest.mark.parametrize(("pairs", "known"), [(30, True), (29, False)])
+def test_thirty_neighbours_decide_an_order(pairs, known):
+    """One more than that wait in a row, longer than three service times."""
+    arrived = [1 + n / 1000 for n in range(pairs + 1)]
+    assert (of(served(arrived, [t + 0.061 for t in arrived], [queue()]), "overtaking").value is not None) == known
+    assert of(served(arrived, [t + 0.059 for t in arrived], [queue()]), "overtaking").value is None
+
+
+def test_refusals_of_a_limit_are_no_answers_of_the_line():
+    """An answer of 429 at once neither empties the line nor waits in it."""
+    arrived = [n / 20 for n in range(800)]
+    rows = [{"id": str(n), "due": t} for n, t in enumerate(arrived)]
+    tries = [{"lid": row["id"], "t_in": row["due"], "t_out": row["due"] + (0.001 if n % 2 else 0.02 + 0.3 * (n >= 400)),
+              "status": 429 if n % 2 else 200} for n, row in enumerate(rows)]  # fmt: skip
+    phases, faults = {"baseline": (0.0, 10.0), "fault": (10.0, 20.0), "recovery": (20.0, 40.0)}, [(EDGE, 10.0, 20.0)]
+    found = of(
+        section_of(BULKHEAD, make(rows, tries, policies=[queue()], phases=phases, faults=faults)), "standing wait"
+    )
+    assert found.value == pytest.approx(0.3)
