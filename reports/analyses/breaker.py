@@ -9,6 +9,8 @@ these measures.
 from collections.abc import Iterator
 from typing import Any, Final
 
+import pandas as pd
+
 from reports.analyses import breaker_opening, breaker_worth
 from reports.analyses.base import Analysis, Band, Measure, Picture, Section, Subject
 from reports.analyses.breaker_case import Case, Holder, case_of, guards
@@ -31,7 +33,8 @@ TITLE: Final = "Circuit breakers"
 
 def analyse(history: History) -> Section:
     """Return what every breaker did."""
-    known = [case for guard in guards(history) if (case := case_of(history, guard)) is not None]
+    memo: dict[str, pd.DataFrame] = {}
+    known = [case for guard in guards(history) if (case := case_of(history, guard, memo)) is not None]
     cases = [case for case in known if case.holders]
     if not cases and known:
         return Section(KEY, TITLE, "", why="neither a call nor a state of any breaker was recorded")

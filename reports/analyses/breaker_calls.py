@@ -21,6 +21,7 @@ from reports.statistics import share_interval
 ALL_TOGETHER: Final = "all together"  # holder of calls that no process can be named for
 ALWAYS: Final = 0.9  # share of an operation's requests in peace that use the edge, from which a missing attempt tells
 CERTAIN: Final = 1e9  # weight of a refusal that names the breaker
+_OUTCOMES: Final = {"breaker_open": CERTAIN, "ok": 1.0, "degraded": 1.0}  # of requests that may have been refused
 _OWN_TIMER: Final = 0.95  # share of the caller's timeout after which a call that it left had timed out
 _FLAGS: Final[Mapping[str, str]] = {
     "UT": "timeout", "UF": "connect", "UC": "reset", "UR": "reset", "LR": "reset", "UPE": "reset", "UH": "503",
@@ -72,165 +73,193 @@ class Traffic:
     odd: Mapping[str, int]
 
 
-def traffic(history: History, guard: Guard, known: frozenset[str]) -> Traffic:
-    """Return the traffic on a guarded edge; `known` are the nodes that events name as holders."""
-    rows = _wire(history, guard.edge.name)
-    arrived = _arrived(history, guard)
-    name = _namer(history, guard, known, arrived)
-    tries = _tries(rows, name(rows), proxied=_by_proxy(guard, rows))
-    own = _own(history, guard)
-    timer = _timer(history, guard)
-    precise = len(own) > 0 or (bool(len(rows)) and not guard.proxied and bool((rows["witness"] != "envoy").all()))
-    calls = _calls(own, name(own), timer) if len(own) else _last_tries(tries, timer)
-    wire = _reached(history, tries, arrived, timer)
+def traffic(history: History, guard: Guard, known: frozenset[str], memo: dict[str, pd.DataFrame]) -> Traffic:
+    """Return the traffic on a guarded edge.
+
+    Parameters
+    ----------
+    known
+        The nodes that events name as holders.
+    memo
+        Keeps what the guards of one edge share; empty at first.
+    """
+    timer, edge = _timer(history, guard), guard.edge.name
+    rows = _kept(memo, f"{edge} within {timer}", lambda: _lean(_wire(history, edge), timer))
+    own = _lean(_own(history, guard), timer)
     if guard.policy.per_link:
-        calls, wire, refused = _of_link(guard, calls, wire)
-        traceable = len(guard.edge.links) > 1
+        calls, wire, refused = _of_link(guard, rows, _holder(guard, known))
+        traceable, nodes = len(guard.edge.links) > 1, calls["node"]
     else:
-        refused, traceable = _refused(history, rows, arrived, name)
+        arrived = _kept(memo, f"into {guard.edge.caller}", lambda: _arrived(history, guard.edge.caller))
+        name = _namer(history, guard, known, arrived)
+        tries = _tries(rows, name(rows), proxied=guard.edge.via is not None and bool(rows["proxied"].any()))
+        calls = _calls(own.assign(node=name(own))) if len(own) else _last_tries(tries)
+        wire = _reached(history, tries, arrived)
+        (refused, traceable), nodes = _refused(history, rows, arrived, name), tries["node"]
+    precise = len(own) > 0 or (len(rows) > 0 and not guard.proxied and not bool(rows["proxied"].any()))
     odd = {
         "attempts without a request": int((rows["request"] < 0).sum()),
-        "attempts of no known process": int((tries["node"] == "").sum()),
-        "negative durations": int((rows["t_out"] < rows["t_in"]).sum()),
-        "attempts without an end": int(rows["t_out"].isna().sum()),
+        "attempts of no known process": int((nodes == "").sum()),
+        "negative durations": int(rows["negative"].sum()),
+        "attempts without an end": int(np.isinf(rows["end"].to_numpy(float)).sum()),
     }
     return Traffic(calls, wire, refused, precise, traceable, {what: count for what, count in odd.items() if count})
 
 
+def _kept(memo: dict[str, pd.DataFrame], key: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    if key not in memo:
+        memo[key] = make()
+    return memo[key]
+
+
 def _wire(history: History, edge: str) -> pd.DataFrame:
-    rows = history.attempts[(history.attempts["hop"] == edge).to_numpy()]
-    wire = rows[(rows["witness"] == "envoy").to_numpy()]
-    rows = rows if wire.empty else wire
-    known: pd.DataFrame = rows[np.isfinite(rows["t_in"].to_numpy(float))]
-    return known
+    attempts = history.attempts
+    mine = (attempts["hop"] == edge).to_numpy() & np.isfinite(attempts["t_in"].to_numpy(float))
+    wire = mine & (attempts["witness"] == "envoy").to_numpy()
+    rows: pd.DataFrame = attempts[wire if wire.any() else mine]
+    return rows
 
 
 def _own(history: History, guard: Guard) -> pd.DataFrame:
     """Return the calls that the holders recorded themselves on their way to the edge's proxy."""
-    edge = guard.edge
+    edge, attempts = guard.edge, history.attempts
     if edge.via is None or guard.proxied:
-        return history.attempts.iloc[:0]
-    hops = history.attempts["hop"] == f"{edge.caller}->{edge.via}"
-    mine: pd.DataFrame = history.attempts[(hops & (history.attempts["witness"] != "envoy")).to_numpy()]
-    return mine
+        return attempts.iloc[:0]
+    hops = (attempts["hop"] == f"{edge.caller}->{edge.via}") & (attempts["witness"] != "envoy")
+    rows: pd.DataFrame = attempts[hops.to_numpy() & np.isfinite(attempts["t_in"].to_numpy(float))]
+    return rows
 
 
-def _arrived(history: History, guard: Guard) -> pd.DataFrame:
-    """Return when requests entered the caller, and which of its instances (`request`, `t`, `node`)."""
+def _lean(rows: pd.DataFrame, timer: float) -> pd.DataFrame:
+    """Return what is needed of attempts, ordered by start: times in seconds, an attempt without an end at infinity."""
+    start, end = rows["t_in"].to_numpy(float), rows["t_out"].to_numpy(float)
+    found = {
+        "request": rows["request"].to_numpy(),
+        "start": start,
+        "end": np.where(np.isnan(end), np.inf, np.maximum(start, end)),
+        "kind": kinds(rows, timer),
+        "replica": pd.Categorical(rows["replica"]),
+        "src": pd.Categorical(rows["src"]),
+        "no": rows["attempt_no"].to_numpy(),
+        "proxied": (rows["witness"] == "envoy").to_numpy(),
+        "negative": end < start,
+    }
+    return pd.DataFrame(found).sort_values("start", kind="stable", ignore_index=True)
+
+
+def _arrived(history: History, caller: str) -> pd.DataFrame:
+    """Return when requests entered a service, and which of its instances (`request`, `t`, `node`), ordered by time."""
     attempts, requests = history.attempts, history.requests
-    rows = attempts[((attempts["dst"] == guard.edge.caller) & (attempts["request"] >= 0)).to_numpy()]
-    rows = rows[(rows["replica"] != "").to_numpy()]
+    mine = (attempts["dst"] == caller) & (attempts["request"] >= 0) & (attempts["replica"] != "")
+    rows = attempts[mine.to_numpy()]
     if len(rows):
         found = {"request": rows["request"].to_numpy(), "t": rows["t_in"].to_numpy(float)}
-        return pd.DataFrame(found | {"node": rows["replica"].astype(object).to_numpy()}).sort_values("t")
+        return pd.DataFrame(found | {"node": pd.Categorical(rows["replica"])}).sort_values("t", ignore_index=True)
     sent = requests["sent"].to_numpy(float)
     made = np.flatnonzero(np.isfinite(sent))
-    return pd.DataFrame({"request": made, "t": sent[made], "node": ""}).sort_values("t")
+    nobody = _category(np.zeros(len(made), dtype=int), [""])
+    return pd.DataFrame({"request": made, "t": sent[made], "node": nobody}).sort_values("t", ignore_index=True)
+
+
+def _holder(guard: Guard, known: frozenset[str]) -> str:
+    return next(iter(sorted(known)), guard.policy.holder or guard.edge.via or "")
 
 
 def _namer(
     history: History, guard: Guard, known: frozenset[str], arrived: pd.DataFrame
 ) -> Callable[[pd.DataFrame], Any]:
     """Return the function that names the holder of each row: its source, else the instance asked for its request."""
-    policy = guard.policy
+    policy, places = guard.policy, [str(name) for name in arrived["node"].cat.categories]
     if guard.proxied:
-        holder = next(iter(known), policy.holder or guard.edge.via or "")
-        return lambda rows: np.full(len(rows), holder, dtype=object)
+        return lambda rows: _category(np.zeros(len(rows), dtype=int), [_holder(guard, known)])
     service = policy.holder or guard.edge.caller
     nodes = known | {node.name for node in history.header.plan.target_facts.nodes if node.service == service}
-    named = arrived[(arrived["node"] != "").to_numpy()]
     sole = next(iter(nodes), service) if len(nodes) < 2 and policy.replicas == 1 else ""
+    labels = sorted({*nodes, *places, sole, ""})
+    place = {label: index for index, label in enumerate(labels)}
+    asked = np.array([place[name] for name in places], dtype=int)[arrived["node"].cat.codes.to_numpy()]
+    entered = any(places) and (asked != place[""]).any()
 
     def name(rows: pd.DataFrame) -> Any:
-        source = rows["src"].astype(object).to_numpy()
-        found = np.where(np.isin(source.astype(str), sorted(nodes)), source, "")
-        missing = found == ""
-        if len(named):
-            found[missing] = _asked_last(rows[missing], named)
-        elif sole:
-            found[missing] = sole
-        return found
+        sources = [place[str(one)] if str(one) in nodes else -1 for one in rows["src"].cat.categories]
+        found = np.array([*sources, -1], dtype=int)[rows["src"].cat.codes.to_numpy()]
+        missing = found < 0
+        other = _asked_last(rows[missing], arrived, asked) if entered else place[sole]
+        found[missing] = np.where(other < 0, place[""], other) if entered else other
+        return _category(found, labels)
 
     return name
 
 
-def _asked_last(rows: pd.DataFrame, named: pd.DataFrame) -> Any:
-    """Return the instance that a row's request had reached last when the row's attempt began."""
-    left = pd.DataFrame({"request": rows["request"].to_numpy(), "t": rows["t_in"].to_numpy(float)})
-    left["row"] = np.arange(len(left))
-    found = pd.merge_asof(left.sort_values("t"), named, on="t", by="request", direction="backward")
-    return found.sort_values("row")["node"].astype(object).where(lambda node: node.notna(), "").to_numpy()
-
-
-def _by_proxy(guard: Guard, rows: pd.DataFrame) -> bool:
-    """Tell whether attempts are a proxy's, of which several may belong to one call of the holder."""
-    return not guard.policy.per_link and guard.edge.via is not None and bool((rows["witness"] == "envoy").any())
+def _asked_last(rows: pd.DataFrame, arrived: pd.DataFrame, asked: Any) -> Any:
+    """Return the instance (a place in a list) that a row's request had reached last when its attempt began; else -1."""
+    request = arrived["request"].to_numpy()
+    size = max(int(request.max()), int(rows["request"].max()) if len(rows) else 0) + 2
+    latest, times = np.full(size, -1), np.bincount(request, minlength=size)
+    latest[request] = asked
+    mine = rows["request"].to_numpy()  # -1, of no request, is the last place, which nothing reached
+    found = latest[mine]
+    twice = np.flatnonzero(times[mine] > 1)
+    if len(twice):
+        left = pd.DataFrame({"request": mine[twice], "t": rows["start"].to_numpy(float)[twice], "row": twice})
+        right = pd.DataFrame({"request": request, "t": arrived["t"].to_numpy(float), "asked": asked})
+        pair = pd.merge_asof(left.sort_values("t"), right[times[request] > 1], on="t", by="request")
+        found[pair["row"].to_numpy()] = pair["asked"].fillna(-1).to_numpy(int)
+    return found
 
 
 def _tries(rows: pd.DataFrame, node: Any, *, proxied: bool) -> pd.DataFrame:
-    """Return the attempts with the call that each belongs to: `attempt_no` 1 begins one where a proxy retries."""
-    start, request = rows["t_in"].to_numpy(float), rows["request"].to_numpy()
-    order = np.lexsort((start, request)) if proxied else np.argsort(start, kind="stable")
-    rows, start, request = rows.iloc[order], start[order], request[order]
-    begins = np.ones(len(rows), dtype=bool)
-    if proxied and len(rows):
-        same = np.diff(request, prepend=-2) == 0
-        begins = ~same | (request < 0) | (rows["attempt_no"].to_numpy() <= 1)
+    """Return the attempts with the call that each belongs to: number 1 begins one where a proxy retries."""
+    rows = rows.assign(node=node)
+    if not proxied:
+        return rows.assign(call=np.arange(len(rows)), began=rows["start"])
+    rows = rows.iloc[np.argsort(rows["request"].to_numpy(), kind="stable")]
+    request = rows["request"].to_numpy()
+    same = np.diff(request, prepend=-2) == 0
+    begins = ~same | (request < 0) | (rows["no"].to_numpy() <= 1)
     call = np.cumsum(begins) - 1
-    return rows.assign(node=node[order], call=call, began=start[begins][call])
+    return rows.assign(call=call, began=rows["start"].to_numpy(float)[begins][call])
 
 
-def _last_tries(tries: pd.DataFrame, timer: float) -> pd.DataFrame:
+def _last_tries(tries: pd.DataFrame) -> pd.DataFrame:
     """Return the calls of a proxied edge: each began with its first attempt and ended as its last did."""
     last = np.diff(tries["call"].to_numpy(), append=len(tries) + 1) != 0
     rows = tries[last]
-    return _calls(rows.assign(t_in=rows["began"]), rows["node"].to_numpy(), timer)
+    return _calls(rows.assign(start=rows["began"]))
 
 
-def _calls(rows: pd.DataFrame, node: Any, timer: float) -> pd.DataFrame:
-    start, end = rows["t_in"].to_numpy(float), _ends(rows)
-    kind, replica = kinds(rows, timer), rows["replica"].astype(object).to_numpy()
-    found = pd.DataFrame({"node": node, "start": start, "end": end, "replica": replica})
-    found["kind"] = pd.Categorical(kind)
-    return found.sort_values("end", kind="stable", ignore_index=True)
+def _calls(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[["node", "start", "end", "kind"]].sort_values("end", kind="stable", ignore_index=True)
 
 
-def _ends(rows: pd.DataFrame) -> Any:
-    start, end = rows["t_in"].to_numpy(float), rows["t_out"].to_numpy(float)
-    return np.where(np.isnan(end), np.inf, np.maximum(start, end))
-
-
-def _reached(history: History, tries: pd.DataFrame, arrived: pd.DataFrame, timer: float) -> pd.DataFrame:
+def _reached(history: History, tries: pd.DataFrame, arrived: pd.DataFrame) -> pd.DataFrame:
     rows = tries[(tries["replica"] != "").to_numpy()]
     entered = np.full(len(history.requests) + 1, np.nan)
     entered[arrived["request"].to_numpy()[::-1]] = arrived["t"].to_numpy(float)[::-1]  # the first time stays
-    came = entered[rows["request"].to_numpy()]
-    began = rows["began"].to_numpy(float)
-    found = {
-        "node": rows["node"].to_numpy(),
-        "start": rows["t_in"].to_numpy(float),
-        "end": _ends(rows),
-        "kind": pd.Categorical(kinds(rows, timer)),
-        "began": began,
-        "entered": np.where(np.isnan(came), began, came),
-        "replica": rows["replica"].astype(object).to_numpy(),
-    }
-    return pd.DataFrame(found).sort_values("start", kind="stable", ignore_index=True)
+    came, began = entered[rows["request"].to_numpy()], rows["began"].to_numpy(float)
+    rows = rows[["node", "start", "end", "kind", "began"]].assign(entered=np.where(np.isnan(came), began, came))
+    return rows.sort_values("start", kind="stable", ignore_index=True)
 
 
-def _of_link(guard: Guard, calls: pd.DataFrame, wire: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _of_link(guard: Guard, rows: pd.DataFrame, holder: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return the part of one link; attempts on the edge's other links are the arrivals that it did not get."""
-    replica = guard.name.partition("->")[2]
-    mine = (calls["replica"] == replica).to_numpy()
-    others = np.sort(calls["start"].to_numpy(float)[~mine])
+    mine = (rows["replica"] == guard.name.partition("->")[2]).to_numpy()
+    others = rows["start"].to_numpy(float)[~mine]
     count = max(2, len(guard.edge.links))
-    refused = pd.DataFrame({"node": "", "t": others, "weight": -np.log1p(-1 / count)})
-    refused["node"] = calls["node"].iloc[0] if len(calls) else guard.policy.holder
-    return (
-        calls[mine].reset_index(drop=True),
-        wire[(wire["replica"] == replica).to_numpy()].reset_index(drop=True),
-        refused,
-    )
+    part = rows[mine]
+    part = part.assign(node=_always(holder, len(part)), began=part["start"], entered=part["start"])
+    refused = {"node": _always(holder, len(others)), "t": others, "weight": -np.log1p(-1 / count)}
+    wire = part[["node", "start", "end", "kind", "began", "entered"]].reset_index(drop=True)
+    return _calls(part), wire, pd.DataFrame(refused)
+
+
+def _category(codes: Any, labels: list[str]) -> Any:
+    """Return a column of few texts; labels are unique."""
+    return pd.Categorical.from_codes(codes, pd.Index(labels))
+
+
+def _always(name: str, times: int) -> Any:
+    return _category(np.zeros(times, dtype=int), [name])
 
 
 def _refused(
@@ -240,40 +269,35 @@ def _refused(
     requests, tried = history.requests, np.zeros(len(history.requests), dtype=bool)
     with_request = rows["request"].to_numpy()
     tried[with_request[with_request >= 0]] = True
-    users = requests["name"].astype(object).to_numpy()[tried]
     first = arrived[~tried[arrived["request"].to_numpy()]].drop_duplicates("request")
     places = first["request"].to_numpy()
-    outcome = requests["outcome"].astype(object).to_numpy()[places]
-    operation = requests["name"].astype(object).to_numpy()[places]
-    able = np.unique(users.astype(str))
-    weight, sure = _weights(history, tried, arrived, outcome, operation)
-    keep = (weight > 0) & np.isin(operation.astype(str), able)
-    asked = pd.DataFrame({"src": "", "request": places, "t_in": first["t"].to_numpy(float)})[keep]
-    found = pd.DataFrame({"node": name(asked), "t": asked["t_in"].to_numpy(float), "weight": weight[keep]})
-    return found, sure or bool(len(found))
+    operation, outcome = pd.Categorical(requests["name"]), pd.Categorical(requests["outcome"])
+    weight, sure = _weights(history, tried, arrived, operation.codes)
+    by_outcome = np.array([_OUTCOMES.get(str(one), 0.0) for one in outcome.categories])[outcome.codes[places]]
+    able = np.isin(operation.codes[places], np.unique(operation.codes[tried]))
+    total = np.where(by_outcome < CERTAIN, by_outcome * weight[operation.codes[places]], CERTAIN) * able
+    keep = total > 0
+    asked = pd.DataFrame({"request": places[keep], "start": first["t"].to_numpy(float)[keep]})
+    found = {"node": name(asked.assign(src=_always("", len(asked)))), "t": asked["start"], "weight": total[keep]}
+    return pd.DataFrame(found), sure or bool(keep.any())
 
 
-def _weights(history: History, tried: Any, arrived: pd.DataFrame, outcome: Any, operation: Any) -> tuple[Any, bool]:
-    """Weigh arrivals without an attempt: by what the answer says, else by how surely their operation uses the edge.
+def _weights(history: History, tried: Any, arrived: pd.DataFrame, operation: Any) -> tuple[Any, bool]:
+    """Weigh missing attempts of each operation by how surely it uses the edge in peace; 0 where it need not.
 
     The second value tells whether some operation uses it so surely that a missing attempt is a refusal.
     """
-    able = history.requests["name"][tried].unique()
-    weight, sure = np.where(outcome == "breaker_open", CERTAIN, 0.0), False
-    peace = baseline(history)
+    peace, weight = baseline(history), np.zeros(int(operation.max(initial=0)) + 1)
     if peace is None:
-        return weight, sure
+        return weight, False
     t, request = arrived["t"].to_numpy(float), arrived["request"].to_numpy()
     calm = request[(t >= peace.start) & (t < peace.end)]
-    names = history.requests["name"].astype(object).to_numpy()
-    fine = (outcome == "ok") | (outcome == "degraded")
-    for one in able:
-        mine = calm[names[calm] == one]
+    for one in np.unique(operation[tried]):
+        mine = calm[operation[calm] == one]
         used, total = int(tried[mine].sum()), len(mine)
         if total and used >= ALWAYS * total:
-            missing, sure = 1 - share_interval(used, total)[0], True
-            weight = np.where((operation == one) & fine & (weight == 0), -np.log(missing), weight)
-    return weight, sure
+            weight[one] = -np.log(1 - share_interval(used, total)[0])
+    return weight, bool(weight.any())
 
 
 def _timer(history: History, guard: Guard) -> float:
@@ -284,24 +308,27 @@ def _timer(history: History, guard: Guard) -> float:
 
 
 def kinds(rows: pd.DataFrame, timer: float) -> Any:
-    """Return how each call ended.
+    """Return how each call ended, as categories.
 
     One of `ok`, `4xx`, `429`, `500` and up, `timeout`, `connect`, `reset`, `cancelled`, `error`, `unfinished`. `timer`
     is the caller's own timeout in seconds: a call that it left by then had timed out.
     """
-    by_flag = {flag: _of_flag(str(flag)) for flag in rows["flags"].unique()}
-    kind = rows["flags"].astype(object).map(by_flag).to_numpy(object)
-    status = rows["status"].to_numpy(float)
-    bare = np.isin(kind, ["", "error"]) & np.isfinite(status)
-    for code in np.unique(status[bare]):
-        kind[bare & (status == code)] = _of_status(int(code))
-    left = rows["cancelled"].to_numpy(bool) & ~np.isfinite(status) & (kind == "")
-    kind[left] = "cancelled"
+    flags, status = pd.Categorical(rows["flags"]), rows["status"].to_numpy(float)
+    by_flag = [_of_flag(str(flag)) for flag in flags.categories]
+    whole = np.where(np.isfinite(status) & (status >= 0) & (status < 1000), status, 0).astype(int)
+    by_status = {int(code): _of_status(int(code)) for code in np.flatnonzero(np.bincount(whole)) if code}
+    names = sorted({*by_flag, *by_status.values(), "", "cancelled", "error", "timeout", "unfinished"})
+    place = {name: index for index, name in enumerate(names)}
+    kind = np.array([*(place[name] for name in by_flag), place[""]], dtype=np.int16)[flags.codes]
+    told = np.array([place[by_status.get(code, "")] for code in range(1000)], dtype=np.int16)[whole]
+    kind = np.where((whole > 0) & np.isin(kind, [place[""], place["error"]]), told, kind)
     ends = rows["t_out"].to_numpy(float)
-    kind[(kind == "") & np.isnan(ends)] = "unfinished"
-    kind[kind == ""] = "error"
-    kind[(kind == "cancelled") & (ends - rows["t_in"].to_numpy(float) >= _OWN_TIMER * timer)] = "timeout"
-    return kind
+    kind[rows["cancelled"].to_numpy(bool) & (kind == place[""])] = place["cancelled"]
+    kind[(kind == place[""]) & np.isnan(ends)] = place["unfinished"]
+    kind[kind == place[""]] = place["error"]
+    took_all = ends - rows["t_in"].to_numpy(float) >= _OWN_TIMER * timer
+    kind[(kind == place["cancelled"]) & took_all] = place["timeout"]
+    return _category(kind, names)
 
 
 def _of_flag(flag: str) -> str:
@@ -312,6 +339,4 @@ def _of_flag(flag: str) -> str:
 
 
 def _of_status(code: int) -> str:
-    if code == 429 or code >= 500:
-        return str(code)
-    return "4xx" if code >= 400 else "ok"
+    return str(code) if code >= 400 else "ok"

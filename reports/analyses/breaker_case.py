@@ -117,11 +117,11 @@ class Case:
 
     def failure(self, frame: pd.DataFrame) -> Any:
         """Tell which calls of a table count as failures."""
-        return _roles(frame, self.counts) == "failure"
+        return _in_role(frame, self.counts, "failure")
 
     def counted(self, frame: pd.DataFrame) -> Any:
         """Tell which calls of a table count at all."""
-        return _roles(frame, self.counts) != "ignored"
+        return ~_in_role(frame, self.counts, "ignored")
 
 
 def guards(history: History) -> Iterator[Guard]:
@@ -153,13 +153,13 @@ def _undeclared(history: History, where: str, edge: EdgeFact, *, ejection: bool)
     return Guard(where, edge, policy, declared=False)
 
 
-def case_of(history: History, guard: Guard) -> Case | None:
-    """Return all that is known of a breaker; None where the run never reached its phases."""
+def case_of(history: History, guard: Guard, memo: dict[str, pd.DataFrame]) -> Case | None:
+    """Return all that is known of a breaker; None where the run never reached its phases; `memo` as in `traffic`."""
     span = judged(history)
     if span is None:
         return None
     spoken = said(history, guard)
-    met = traffic(history, guard, frozenset(spoken))
+    met = traffic(history, guard, frozenset(spoken), memo)
     slack = EXACT if met.precise else SLACK
     holders = tuple(_holders(history, guard, met, spoken, slack))
     stays = [stay for holder in holders for stay in holder.stays]
@@ -177,7 +177,10 @@ def case_of(history: History, guard: Guard) -> Case | None:
 def _holders(
     history: History, guard: Guard, met: Traffic, spoken: Mapping[str, Sequence[Turn]], slack: float
 ) -> Iterator[Holder]:
-    parts = [{str(node): part for node, part in frame.groupby("node")} for frame in (met.calls, met.wire, met.refused)]
+    parts = [
+        {str(node): part for node, part in frame.groupby("node", observed=True)}
+        for frame in (met.calls, met.wire, met.refused)
+    ]
     nodes = sorted({*spoken, *(node for part in parts for node in part)})
     others = _others_open(history, guard)
     talking = {str(event.get("node")) for event in history.of_kind("breaker")}
@@ -217,12 +220,13 @@ def _overlaps(spans: Iterable[tuple[float, float]], stay: Closed) -> bool:
 def _shown(guard: Guard, calls: pd.DataFrame, refused: pd.DataFrame) -> tuple[Turn, ...] | None:
     if calls.empty and refused.empty:
         return None
-    by_start, roles = calls.sort_values("start"), _roles(calls, guard.policy.counts)
-    ends, failure, counted = calls["end"].to_numpy(float), roles == "failure", roles != "ignored"
+    by_start, counts = calls.sort_values("start"), guard.policy.counts
+    ends, failure = calls["end"].to_numpy(float), _in_role(calls, counts, "failure")
+    counted = ~_in_role(calls, counts, "ignored")
     wire = Wire(
         rule=guard.policy,
         starts=by_start["start"].to_numpy(float),
-        ends=np.where(_roles(by_start, guard.policy.counts) == "ignored", np.inf, by_start["end"].to_numpy(float)),
+        ends=np.where(_in_role(by_start, counts, "ignored"), np.inf, by_start["end"].to_numpy(float)),
         counted=ends[counted],
         failure=failure[counted],
         refused=refused["t"].to_numpy(float),
@@ -231,11 +235,11 @@ def _shown(guard: Guard, calls: pd.DataFrame, refused: pd.DataFrame) -> tuple[Tu
     return tuple(seen(wire))
 
 
-def _roles(frame: pd.DataFrame, counts: Mapping[str, Role]) -> Any:
-    """Return what each call of a table counts as."""
+def _in_role(frame: pd.DataFrame, counts: Mapping[str, Role], role: Role) -> Any:
+    """Tell which calls of a table count as something."""
     kind = frame["kind"].cat
-    roles = np.array([role_of(str(name), counts) for name in kind.categories], dtype=object)
-    return roles[kind.codes.to_numpy()] if len(frame) else np.empty(0, dtype=object)
+    mine = np.array([role_of(str(name), counts) == role for name in kind.categories], dtype=bool)
+    return mine[kind.codes.to_numpy()] if len(frame) else np.zeros(0, dtype=bool)
 
 
 def _stays(

@@ -124,12 +124,14 @@ def _through(holder: Holder, trip: float, until: float) -> tuple[int, int]:
 
 
 def open_time(case: Case) -> Measure:
-    """Return the open time error; an open time that a late result began anew is told by late results."""
+    """Return the open time error; open times that a late result ended or began anew are told by late results."""
     errors = [
         error
         for holder in case.holders
         for opening in holder.openings
-        if opening.probed is not None and not _held_open(case, holder, opening)
+        if opening.probed is not None
+        and not _held_open(case, holder, opening)
+        and not _cut_short(case, holder, opening)
         for error in [_error(case, holder, opening, opening.trip)]
     ]
     if not errors:
@@ -212,6 +214,10 @@ def _probe_measures(case: Case, most: int, rivals: int, decided: int, ignored: i
 def _probes(case: Case, holder: Holder, since: float, until: float) -> tuple[Any, Any, Any]:
     start = holder.calls["start"].to_numpy(float)
     mine = (start >= since - TICK) & (start < until - TICK)
+    if not mine.any():  # a probe may begin and end within what two clocks differ
+        ends = holder.calls["end"].to_numpy(float)
+        mine = (start >= since - TICK) & (start < until + EXACT) & (ends <= until + EXACT)
+        mine &= start == start[mine].min(initial=np.inf)
     part = holder.calls[mine]
     return start[mine], part["end"].to_numpy(float), case.failure(part)
 
@@ -244,14 +250,28 @@ def late_results(case: Case) -> Measure:
     for holder in case.holders:
         start, end = holder.calls["start"].to_numpy(float), holder.calls["end"].to_numpy(float)
         for opening in holder.openings:
-            until = opening.settled if opening.settled is not None else case.span.end
-            late = end[(start < opening.trip - TICK) & (end > opening.trip + case.slack) & (end <= until + case.slack)]
+            late = _late_ends(case, holder, opening)
             met += len(late)
             heeded += _decided_by(opening, late, _probe_ends(opening, start, end), case.slack)
             heeded += opening.probed is not None and _held_open(case, holder, opening)
     if not met:
         return nothing(LATE_RESULTS, case.never if not case.opened else "no call was on its way at a trip")
     return Measure(LATE_RESULTS.name, float(heeded), "", met, limit=case.limit(0.0))
+
+
+def _late_ends(case: Case, holder: Holder, opening: Opening) -> Any:
+    """Return when calls from before a trip ended after it, until the breaker settled."""
+    start, end = holder.calls["start"].to_numpy(float), holder.calls["end"].to_numpy(float)
+    until = opening.settled if opening.settled is not None else case.span.end
+    return end[(start < opening.trip - TICK) & (end > opening.trip + case.slack) & (end <= until + case.slack)]
+
+
+def _cut_short(case: Case, holder: Holder, opening: Opening) -> bool:
+    """Tell whether a result from before the trip closed it without any probe."""
+    if case.rule.per_link or not opening.direct:
+        return False
+    late = _late_ends(case, holder, opening)
+    return _decided_by(opening, late, late[:0], case.slack)
 
 
 def _probe_ends(opening: Opening, start: Any, end: Any) -> Any:

@@ -16,7 +16,7 @@ Role = Literal["failure", "success", "ignored"]
 ROLES: Final[tuple[Role, ...]] = ("failure", "success", "ignored")
 SUSTAINED: Final = 3.0  # seconds: a window rule that is met for so long had to open
 LATE: Final = "late"
-_FINE: Final = frozenset({"ok", "4xx", "429"})
+_FINE: Final = frozenset({"2xx", "4xx"})
 _NOTHING: Final = frozenset({"cancelled", "unfinished", LATE})
 _ROUND: Final = 1e-9
 
@@ -56,14 +56,19 @@ class Contradictions:
 
 def role_of(kind: str, counts: Mapping[str, Role]) -> Role:
     """Return what an input counts as: as declared, for its whole class if not by itself, else as is usual."""
-    whole = {"ok": "2xx", "429": "4xx"}.get(kind, "5xx" if kind.isdigit() else kind)
-    usual: Role = "success" if kind in _FINE else "ignored" if kind in _NOTHING else "failure"
+    whole = _class(kind)
+    usual: Role = "success" if whole in _FINE else "ignored" if kind in _NOTHING else "failure"
     return counts.get(kind, counts.get(whole, usual))
 
 
 def declares(kind: str, counts: Mapping[str, Role]) -> bool:
     """Tell whether a table says something of an input, by itself or as one of its class."""
-    return kind in counts or {"ok": "2xx", "429": "4xx"}.get(kind, "5xx" if kind.isdigit() else kind) in counts
+    return kind in counts or _class(kind) in counts
+
+
+def _class(kind: str) -> str:
+    """Return what a table may name a status by, with all others like it."""
+    return "2xx" if kind == "ok" else f"{kind[0]}xx" if kind.isdigit() else kind
 
 
 def split(stay: Closed, counts: Mapping[str, Role]) -> tuple[Any, Any]:
