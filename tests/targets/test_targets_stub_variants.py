@@ -1,12 +1,13 @@
 """The stub's files of numbers, what they declare, and what theory says of them."""
 
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from reports.policies import BreakerPolicy, LimitPolicy, QueuePolicy, RetryPolicy, read_policies
-from targets.catalogue import policies, protections, targets, theory
+from targets.catalogue import policies, protections, spec, targets, theory
 from targets.stub.defects import DEFECTS
 from targets.stub.policies import policies as declared
 from targets.stub.topology import STUB, VARIANTS, stub_map
@@ -113,3 +114,23 @@ def test_each_defect_is_a_branch_of_its_law(name):
     folder = FOLDER.parent
     users = [path.stem for path in folder.glob("*.py") if path.stem != "defects" and f'"{name}"' in path.read_text()]
     assert users == [DEFECTS[name].law]
+
+
+def seen():
+    """Return the log events and the gauges that the code of the stub names."""
+    texts = [path.read_text() for path in FOLDER.parent.glob("*.py")]
+    events = {name for text in texts for name in re.findall(r'log\.write\("([a-z_]+)"', text)}
+    bodies = [text.partition("def gauges")[2].partition("    def ")[0] for text in texts]
+    gauges = {f"stub_{name}" for body in bodies for name in re.findall(r'"([a-z_]+)": self', body)}
+    return sorted(events | gauges | {"stub_breaker_state"})
+
+
+@pytest.mark.parametrize("name", seen())
+def test_each_event_and_gauge_is_documented(name):
+    """docs/stub.md has each log event and each gauge of /metrics."""
+    assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "stub.md").read_text()
+
+
+def test_doctor_asks_for_what_the_stub_needs_only():
+    """Envoy and Toxiproxy, ports and space; no database."""
+    assert {finding.name for finding in spec("stub").doctor()} == {"envoy", "toxiproxy", "ports", "space"}
