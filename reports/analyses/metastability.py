@@ -309,7 +309,7 @@ def _herd(seen: _Evidence, place: int, calm: int) -> Subject | None:
         return None
     most = int((np.searchsorted(times, times + HERD_S) - np.arange(len(times))).max())
     value = most / HERD_S / (calm / seen.before.seconds)
-    low, high = _ratio(most, calm, seen.before.seconds, max(1.0, seen.after.seconds / WINDOW))
+    low, high = _ratio(most, calm, seen.before.seconds, seen.after.seconds / WINDOW)
     edge = seen.seen.edges[place]
     limit = MOST_OVERSHOOT if edge in seen.trigger.edges else None  # elsewhere caches and jobs have tides of their own
     measure = Measure(OVERSHOOT.name, value, "", most, min(low, value), max(high, value), limit)
