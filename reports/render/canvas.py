@@ -129,7 +129,8 @@ def draw(canvas: Canvas, height: int, layers: Sequence[Any], name: str, *, botto
     """Compose layers and return the finished SVG with an accessible name."""
     padding = {"left": LEFT, "right": RIGHT, "top": top, "bottom": bottom}
     chart = alt.layer(*layers).properties(width=canvas.plot, height=height, padding=padding)
-    spec = chart.to_dict(validate=False) | {"background": "transparent", "autosize": {"type": "none"}, "config": _CONFIG}
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    spec |= {"background": "transparent", "autosize": {"type": "none"}, "config": _CONFIG}
     spec["datasets"] = {name: [_harmless(row) for row in rows] for name, rows in spec["datasets"].items()}
     return _finish(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), canvas, name)
 

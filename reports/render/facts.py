@@ -1,5 +1,6 @@
 """What a story needs to know: what was broken, who noticed, what acted, and how it came back."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,16 @@ class Broken:
     off: float | None
     felt: bool
     healed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """More load for a while, in a run that broke nothing; times in seconds from the start of the load."""
+
+    who: str  # the tenant; empty where the stream names none
+    rate: float | None  # requests a second, None where nobody can know
+    start: float
+    end: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class Facts:
     variant: str
     recorded: bool  # whether there was any load
     broken: tuple[Broken, ...]
+    bursts: tuple[Burst, ...]  # empty where something was broken
     impacts: tuple[Impact, ...]
     reactions: tuple[Reaction, ...]
     retried: tuple[Retried, ...]
@@ -122,13 +134,18 @@ def facts_of(side: Side) -> Facts:
     """Work out one side's facts."""
     history, figures = side.history, side.verdict.metrics.get("recovery") or {}
     calm, hurt = phases.baseline(history), phases.faulted(history)
+    bursts = _bursts(side)
+    if bursts:
+        first, last = min(one.start for one in bursts), max(one.end for one in bursts)
+        hurt = phases.Span("burst", side.origin + first, side.origin + last)
     if hurt is None and (on := phases.effect_on(history)) is not None:
         hurt = phases.Span("fault", on, max(on, side.origin + side.recorded))
     return Facts(
         variant=side.variant,
         recorded=bool(history.phases),
         broken=tuple(_broken(side, number, fault) for number, fault in enumerate(history.faults, start=1)),
-        impacts=_impacts(side, calm, _aftermath(hurt)),
+        bursts=bursts,
+        impacts=_impacts(side, calm, _aftermath(hurt), {one.who for one in bursts} - {""}),
         reactions=_reactions(side, None if hurt is None else hurt.start - side.origin),
         retried=_retried(side, hurt),
         spared=_spared(side, hurt),
@@ -154,6 +171,18 @@ def _broken(side: Side, number: int, fault: FaultWindow) -> Broken:
     )
 
 
+def _bursts(side: Side) -> tuple[Burst, ...]:
+    """Return the streams that come later or go sooner than the load, where nothing is broken."""
+    plan = side.history.header.plan
+    if plan.faults or len(plan.streams) < 2:
+        return ()
+    return tuple(
+        Burst(one.tenant, None if one.planned is None else one.planned / (one.end - one.start), one.start, one.end)
+        for one in plan.streams
+        if 0 < one.start < one.end
+    )
+
+
 def _aftermath(hurt: phases.Span | None) -> phases.Span | None:
     """Return the stretch in which a fault could be noticed: while it lasted, and some seconds at least."""
     if hurt is None:
@@ -161,10 +190,15 @@ def _aftermath(hurt: phases.Span | None) -> phases.Span | None:
     return phases.Span("aftermath", hurt.start, max(hurt.end, hurt.start + LEAST_S))
 
 
-def _impacts(side: Side, calm: phases.Span | None, hurt: phases.Span | None) -> tuple[Impact, ...]:
+def _impacts(
+    side: Side, calm: phases.Span | None, hurt: phases.Span | None, apart: Collection[str]
+) -> tuple[Impact, ...]:
+    """Return how each operation did, without the tenants that are looked at `apart`."""
     if calm is None or hurt is None:
         return ()
-    before, during = (phases.within(side.history.requests, span) for span in (calm, hurt))
+    requests = side.history.requests
+    requests = requests[~requests["tenant"].isin(list(apart))] if apart else requests
+    before, during = (phases.within(requests, span) for span in (calm, hurt))
     names = sorted({*before["name"].unique(), *during["name"].unique()})
     return tuple(_impact(name, before[before["name"] == name], during[during["name"] == name]) for name in names)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from reports.render.facts import DROP, Broken, Facts, Impact, Reaction, Retried
+from reports.render.facts import DROP, Broken, Burst, Facts, Impact, Reaction, Retried
 from reports.render.words import count, listed, moment, plural, seconds, share
 
 _DID: Final = {
@@ -61,7 +61,7 @@ def story(mine: Facts, control: Facts | None) -> str:
     if not mine.recorded:
         return "The run left no record of any load: there is no story to tell."
     sentences = [_broken_sentence(mine)]
-    if _any_felt(mine):
+    if _any_felt(mine) or mine.bursts:
         sentences += [_reaction_sentence(mine), _effect_sentence(mine), _back_sentence(mine)]
     if control is not None:
         sentences.append(_control_sentence(control))
@@ -70,7 +70,8 @@ def story(mine: Facts, control: Facts | None) -> str:
 
 def _broken_lines(facts: Facts) -> list[str]:
     if not facts.broken:
-        return ["Nothing: this run had no faults."]
+        bursts = [line for one in facts.bursts[:4] for line in (_capital(_burst_text(one)), _burst_when(one))]
+        return bursts or ["Nothing: this run had no faults."]
     lines = []
     for fault in facts.broken[:4]:
         lines += [_capital(fault.text), _when(fault)]
@@ -88,17 +89,29 @@ def _when(fault: Broken) -> str:
     return f"felt from {moment(fault.on)} to {moment(fault.off)} ({seconds(fault.off - fault.on)})"
 
 
+def _burst_text(one: Burst) -> str:
+    much = "more load" if one.rate is None else f"{count(one.rate)} requests a second more"
+    return f"tenant {one.who} asked for {much}" if one.who else f"{much} came"
+
+
+def _burst_when(one: Burst) -> str:
+    return f"from {moment(one.start)} to {moment(one.end)}"
+
+
 def _noticed_lines(facts: Facts) -> list[str]:
     if not facts.impacts:
         return ["Nothing can be said: no requests before or during the fault." if facts.broken else "Nobody."]
     noticed, calm, unknown = _noticed(facts)
+    whose = _apart(facts)
+    others = [f"tenant {listed(whose)} is not counted here"] if whose else []
     none = "Nobody: no operation lost answers or grew slow." if calm else "Nothing can be said: too few requests."
     lines = [_impact_text(impact) for impact in noticed[:4]] or [none]
     if len(noticed) > 4:
         lines.append(f"and {listed([impact.operation for impact in noticed[4:]])}")
     if calm and noticed:
         lines.append(f"{listed(calm)} did not notice")
-    return lines + ([f"too few requests of {listed(unknown)} to tell"] if unknown and (noticed or calm) else [])
+    lines += [f"too few requests of {listed(unknown)} to tell"] if unknown and (noticed or calm) else []
+    return lines + others
 
 
 def _noticed(facts: Facts) -> tuple[list[Impact], list[str], list[str]]:
@@ -124,7 +137,11 @@ def _tail_text(impact: Impact) -> str:
 
 
 def _reaction_lines(facts: Facts) -> list[str]:
-    lines = [f"{_capital(_did(reaction))} {_after(reaction)}{_again(reaction)}" for reaction in _by_subject(facts)]
+    since = _since(facts)
+    lines = [
+        f"{_capital(_did(reaction))} {seconds(max(0.0, reaction.first))} {since}{_again(reaction)}"
+        for reaction in _by_subject(facts)
+    ]
     spared = [_SPARED[outcome].format(plural(n, "request")) for outcome, n in facts.spared.items()]
     lines += [_retried_text(retried) for retried in facts.retried[:2]]
     return [*lines, *spared] or [_NOTHING]
@@ -139,8 +156,11 @@ def _did(reaction: Reaction) -> str:
     return _DID[reaction.thing.kind].format(reaction.thing.subject)
 
 
-def _after(reaction: Reaction) -> str:
-    return f"{seconds(max(0.0, reaction.first))} after the fault began"
+def _since(facts: Facts) -> str:
+    """Say from when reactions are counted."""
+    if facts.bursts:
+        return "after the burst began"
+    return "after the fault began" if facts.broken else "after the load began"
 
 
 def _again(reaction: Reaction) -> str:
@@ -188,6 +208,9 @@ def _recovery_text(facts: Facts) -> str:
 
 def _broken_sentence(facts: Facts) -> str:
     faults = facts.broken
+    if not faults and facts.bursts:
+        texts = listed([f"{_burst_when(one)} {_burst_text(one)}" for one in facts.bursts[:3]])
+        return f"Nothing was broken; {texts}."
     if not faults:
         return "Nothing was broken in this run."
     first = min((fault.asked for fault in faults if fault.asked is not None), default=None)
@@ -208,22 +231,33 @@ def _lasted(facts: Facts) -> str:
 
 def _reaction_sentence(facts: Facts) -> str:
     reactions = _by_subject(facts)
-    if not facts.broken:
+    if not facts.broken and not facts.bursts:
         return ""
     retried = " ".join(f"{_retried_text(one)}." for one in facts.retried[:1])
     if not reactions:
         return retried or _NOTHING
     first, *rest = reactions
     also = f", then {listed([_did(reaction) for reaction in rest[:2]])}" if rest else ""
-    return f"{_capital(_did(first))} {seconds(max(0.0, first.first))} later{also}. {retried}".strip()
+    spared = [_SPARED[outcome].format(plural(n, "request")) for outcome, n in facts.spared.items() if facts.bursts]
+    turned = f"{_capital(listed(spared))}." if spared else ""
+    acted = f"{_capital(_did(first))} {seconds(max(0.0, first.first))} later{also}."
+    return " ".join(part for part in (acted, turned, retried) if part)
 
 
 def _effect_sentence(facts: Facts) -> str:
     noticed, calm, _ = _noticed(facts)
+    whose = _apart(facts)
+    others = f"apart from tenant {listed(whose)}, " if whose else ""
     if not noticed:
-        return "No operation lost answers or grew slow." if calm else "Too few requests to tell who noticed."
+        said = "no operation lost answers or grew slow" if calm else "too few requests to tell who noticed"
+        return f"{_capital(others + said)}."
     quiet = f"; {listed(calm)} did not notice" if calm else ""
-    return f"{_capital('; '.join(_impact_clause(impact) for impact in noticed[:3]))}{quiet}."
+    return f"{_capital(others + '; '.join(_impact_clause(impact) for impact in noticed[:3]))}{quiet}."
+
+
+def _apart(facts: Facts) -> list[str]:
+    """Return the tenants of the bursts: what more load does to itself is no harm to others."""
+    return sorted({one.who for one in facts.bursts} - {""})
 
 
 def _impact_clause(impact: Impact) -> str:
@@ -246,9 +280,9 @@ def _back_sentence(facts: Facts) -> str:
 
 
 def _control_sentence(control: Facts) -> str:
-    effect = _effect_sentence(control)
-    if not effect:
+    if not control.broken and not control.bursts:
         return ""
+    effect = _effect_sentence(control)
     without = ", without these protections" if control.variant == "none" else ""
     return f"In the control{without} (variant {control.variant}): {effect[0].lower()}{effect[1:]}"
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.fake import write_run
+from reports.header import PlannedStream
 from reports.phases import Span
 from reports.render import bins, narrative, words
 from reports.render.canvas import Canvas
@@ -267,6 +268,42 @@ def test_story_of_nothing(view):
     calm = facts_of(Side(replace(view.main.history, faults=()), EMPTY))
     assert narrative.story(calm, None) == "Nothing was broken in this run."
     assert "Nothing: this run had no faults." in {answer.lead for answer in narrative.answers(calm, None)}
+
+
+def stream(index, start, end, tenant):
+    """Build a planned stream of 140 requests a second."""
+    rate = 140.0
+    return PlannedStream(index=index, start=start, end=end, tenant=tenant, planned=rate * (end - start))
+
+
+@pytest.fixture
+def bursting(view):
+    """Tell the run as one in which nothing was broken, and a tenant asked for more in the phase of the fault."""
+    history = view.main.history
+    fault = next(phase for phase in history.header.plan.phases if phase.name == "fault")
+    streams = (stream(0, 0.0, history.header.plan.duration, "quiet"), stream(1, fault.start, fault.end, "noisy"))
+    plan = history.header.plan.model_copy(update={"faults": (), "streams": streams})
+    requests = history.requests.assign(tenant=history.requests["name"].map({"browse": "quiet", "checkout": "noisy"}))
+    header = history.header.model_copy(update={"plan": plan})
+    return Side(replace(history, header=header, faults=(), requests=requests), EMPTY)
+
+
+def test_a_burst_is_the_story(bursting):
+    """More load for a while is told as what came, from when to when, and by whom; there was no fault to speak of."""
+    facts = facts_of(bursting)
+    text = narrative.story(facts, None)
+    assert text.startswith(
+        "Nothing was broken; from 15.0 s to 35.0 s tenant noisy asked for 140 requests a second more."
+    )
+    assert "Apart from tenant noisy, no operation lost answers or grew slow." in text
+    said = " ".join(" ".join([one.lead, *one.lines]) for one in narrative.answers(facts, None))
+    assert "after the burst began" in said
+    assert "fault began" not in said + text
+
+
+def test_a_burst_is_looked_at_without_its_tenant(bursting):
+    """What more load does to itself is no harm to others."""
+    assert [impact.operation for impact in facts_of(bursting).impacts] == ["browse"]
 
 
 def test_retries_are_told():
