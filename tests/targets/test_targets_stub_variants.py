@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from reports.analyses import kinds
 from reports.policies import BreakerPolicy, LimitPolicy, QueuePolicy, RetryPolicy, read_policies
 from targets.catalogue import policies, protections, spec, targets, theory
 from targets.stub.defects import DEFECTS
@@ -106,6 +107,14 @@ def test_theory_speaks_of_every_variant(name):
 def test_each_name_is_documented(name):
     """docs/stub.md explains each defect, variant and observation."""
     assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "stub.md").read_text()
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_each_defect_is_found_by_a_measure_that_exists(name):
+    """What should find a defect is the name of a measure, and docs/stub.md says which."""
+    assert DEFECTS[name].found_by in kinds()
+    row = f"| `{name}` | {DEFECTS[name].about} | `{DEFECTS[name].law}.py` | {DEFECTS[name].found_by} |"
+    assert row in (Path(__file__).parents[2] / "docs" / "stub.md").read_text()
 
 
 @pytest.mark.parametrize("name", DEFECTS)
