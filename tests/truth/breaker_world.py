@@ -13,12 +13,12 @@ from reports.policies import BreakerPolicy
 
 FIELDS = {
     "ok": {"status": 200}, "500": {"status": 500}, "502": {"status": 502}, "503": {"status": 503},
-    "504": {"status": 504}, "4xx": {"status": 404}, "429": {"status": 429},
+    "504": {"status": 504}, "404": {"status": 404}, "429": {"status": 429},
     "timeout": {"status": None, "flags": "UT"}, "connect": {"status": None, "flags": "UF"},
     "reset": {"status": None, "flags": "UC"}, "cancelled": {"status": None, "flags": "DC", "cancelled": True},
 }  # fmt: skip
 TABLE = dict.fromkeys(("500", "502", "503", "504", "timeout", "connect", "reset"), "failure") | {
-    "4xx": "success", "429": "success", "cancelled": "ignored", "late": "ignored",
+    "404": "success", "429": "success", "cancelled": "ignored", "late": "ignored",
 }  # fmt: skip
 NODE = "front"
 
