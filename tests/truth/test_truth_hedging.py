@@ -188,14 +188,29 @@ def test_undeclared_twins_overlap_by_more_than_a_proxys_delay(overlap, hedged):
 
 
 def test_below_3000_calls_the_tail_is_the_99th_percentile():
-    """Of 1000 calls 20 take 1 s where 2 % are slow, and their hedges 10 ms: 1 - (d + 10 ms) / 1 s."""
+    """Of 1000 calls 18 take 1 s and 2 take 5 s, and their hedges 10 ms: 1 - (d + 10 ms) / 1 s."""
     rows = [{"id": str(n), "due": n * 0.008} for n in range(1000)]
     tries = []
     for n in range(1000):
         slow = n % 50 == 0
-        tries.append({"lid": str(n), "t_in": n * 0.008, "t_out": n * 0.008 + (1.0 if slow else 0.01)})
+        taken = 5.0 if n in {0, 50} else 1.0 if slow else 0.01
+        tries.append({"lid": str(n), "t_in": n * 0.008, "t_out": n * 0.008 + taken})
         if slow:
             begun = n * 0.008 + AFTER
             tries.append({"lid": str(n), "t_in": begun, "t_out": begun + 0.01, "replica": "back-2"})
-    one = subject(rows, tries, [hedge()])
+    one = subject(rows, tries, [hedge()], phases={"baseline": (0.0, 10.0), "after": (10.0, 20.0)})
     assert one.measure("tail improvement").value == pytest.approx(1 - (AFTER + 0.01) / 1.0)
+
+
+def test_a_hedge_counts_in_the_second_in_which_its_call_began():
+    """The first of ten slow calls is hedged; ten quick ones follow later."""
+    rows = [{"id": str(n), "due": n * 0.05 + 5.0 * (n >= 10)} for n in range(20)]
+    tries = [{"lid": row["id"], "t_in": row["due"], "t_out": row["due"] + (0.3 if n < 10 else 0.01)}
+             for n, row in enumerate(rows)]  # fmt: skip
+    tries.append({"lid": "0", "t_in": AFTER, "t_out": 0.3, "replica": "back-2"})
+    assert subject(rows, tries, [hedge()]).measure("hedge storm").value == pytest.approx(1 / 10)
+
+
+def test_no_hedge_may_be_early():
+    """A single one is a finding."""
+    assert subject(*calls(), [hedge()]).measure("early hedges").limit == 0

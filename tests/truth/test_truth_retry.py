@@ -63,6 +63,29 @@ def test_layers_on_the_way_multiply_and_are_named():
     assert value(history, "retry amplification", edge=UP) == 3
 
 
+def test_what_must_never_happen_has_no_allowance():
+    """One such retry is a finding."""
+    one = subject(two_tries([0.2] * 5, Rule(2, 0.2).policy()))
+    never = ("tries over cap", "spacing violations", "permanent retries", "unkeyed retries", "late retries")
+    assert {name: one.measure(name).limit for name in never} == dict.fromkeys(never, 0)
+
+
+@pytest.mark.parametrize(("saved", "excess"), [(10, 0), (14, 4)])
+def test_a_ratio_budget_keeps_ten_retries_above_its_floor(saved, excess):
+    """A share of nothing and a floor of 5 in 10 s: 15 at once, and no more."""
+    history = two_tries([0.0] * (5 + saved), Rule(2).policy(budget="ratio", budget_floor=5), gap=0.0)
+    assert value(history, "budget excess") == pytest.approx(excess)
+
+
+def test_fewer_than_three_failures_in_a_second_exhaust_nothing():
+    """Two failures that nobody retries, and then three."""
+    for failures, known in ((2, False), (3, True)):
+        rows = [{"id": str(n), "due": 0.1 * n} for n in range(failures)]
+        tries = [{"lid": str(n), "t_in": 0.1 * n, "status": 503} for n in range(failures)]
+        history = make(rows, tries, policies=[Rule(2).policy(**RATIO)])
+        assert (value(history, "budget exhausted after") is not None) == known
+
+
 def test_one_layer_that_does_as_it_says_is_no_finding():
     """Three attempts over a dead callee: the cap is reached, and kept."""
     assert findings(World([Rule(3)], always(503)).run(steadily(5)).history()) == set()
@@ -233,12 +256,12 @@ def test_a_tenth_of_the_work_may_be_wasted_in_peace(abandoned, result):
     assert (found.value, found.result) == (pytest.approx(abandoned / 100), result)
 
 
-def two_tries(pauses, policy, status=503, *, requests=None, first=None, number=2, **more):
+def two_tries(pauses, policy, status=503, *, requests=None, first=None, number=2, gap=0.05, **more):
     """Return a history of requests that are tried twice, with given pauses."""
-    rows = [{"id": str(n), "due": n * 0.05, "key": "k", **(requests or {})} for n in range(len(pauses))]
+    rows = [{"id": str(n), "due": n * gap, "key": "k", **(requests or {})} for n in range(len(pauses))]
     tries = []
     for n, pause in enumerate(pauses):
-        begun = n * 0.05
+        begun = n * gap
         tries.append({"lid": str(n), "t_in": begun, "t_out": begun + 0.01, "status": status, **(first or {})})
         tries.append({"lid": str(n), "t_in": begun + 0.01 + pause, "attempt_no": number, "t_out": begun + 0.02 + pause})
     return make(rows, tries, policies=[policy], **{"deadline": 100.0} | more)
