@@ -148,7 +148,7 @@ def gap(history: History, operation: str, outage: Outage, until: float) -> Measu
     """Return the longest time without a good answer after an outage began, and until 10 s after its end."""
     end = until if outage.back is None else min(until, outage.back + _HERD_S)
     rows = within(history.requests, Span("after", outage.on, end))
-    rows = rows[rows["name"] == operation]
+    rows = rows[(rows["name"] == operation) & rows["sent"].notna()]
     if rows.empty:
         return Measure(kinds.GAP.name, None, "s", why=f"nobody asked for {operation} while {outage.node} was away")
     due, answered = rows["due"].to_numpy(float), (rows["good"] | rows["degraded"]).to_numpy(bool)

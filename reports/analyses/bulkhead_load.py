@@ -36,7 +36,8 @@ def hurt_edges(history: History) -> dict[str, list[FaultWindow]]:
 def isolation(history: History, faults: list[FaultWindow], hurt: set[str]) -> Measure:
     """Return how operations that use no hurt edge fared within some faults, against the baseline."""
     users = {name for edge in hurt for name in users_of(history, edge)}
-    others = history.requests[~history.requests["name"].isin(sorted(users))]
+    sent = history.requests[history.requests["sent"].notna()]  # what never left the generator is its own fault
+    others = sent[~sent["name"].isin(sorted(users))]
     before, last = baseline(history), judged(history)
     if others.empty or before is None or last is None:
         return _none(kinds.ISOLATION, "every operation uses a hurt edge", kinds.LEAST_ISOLATION, ">=")
@@ -55,7 +56,7 @@ def goodput_by_load(history: History) -> tuple[Any, Any]:
     span = judged(history)
     if span is None or history.requests.empty:
         return np.array([]), np.array([])
-    counted = windows(history.requests, span)
+    counted = windows(history.requests[history.requests["sent"].notna()], span)
     calm = np.ones(len(counted.start), dtype=bool)
     for fault in history.faults:
         on, off = felt(fault), healed(fault)

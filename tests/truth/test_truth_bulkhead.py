@@ -133,6 +133,18 @@ def test_isolation_is_what_the_others_kept(good, result):
     assert (found.value, found.samples, found.result) == (pytest.approx(good), 500, result)
 
 
+def test_what_the_generator_never_sent_is_not_the_targets_fault():
+    """Half of the others' requests within the fault were never sent: isolation is of those that were."""
+    rows = [{"id": f"a{n}", "due": n / 20} for n in range(800)]
+    tries = [{"lid": row["id"], "t_in": row["due"]} for row in rows]
+    never = {"outcome": "unsent", "sent": None, "done": None}
+    rows += [
+        {"id": f"b{n}", "due": n / 50, "name": "look"} | (never if n % 2 and n >= 500 else {}) for n in range(2000)
+    ]
+    found = of(section_of(BULKHEAD, make(rows, tries, faults=[(EDGE, 10.0, 20.0)])), "isolation")
+    assert (found.value, found.samples) == (1.0, 250)
+
+
 @pytest.mark.parametrize("rate", [60, 150, 250])
 def test_a_bulkhead_without_a_line_refuses_as_erlang_b_says(rate):
     """300 s of Poisson arrivals at 4 workers: a = rate x 20 ms; one worker more or less is found."""

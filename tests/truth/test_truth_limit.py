@@ -337,6 +337,17 @@ def test_a_limit_is_judged_by_these_numbers():
     assert subject.facts["keys"]["all"]["refused"] == refused
 
 
+def test_what_nobody_met_is_unknown_and_keeps_its_rule():
+    """Nothing refused, one tenant, no store hurt."""
+    calm = run({(1, "a"): bucket()}, steady(40, 0, 25, "a"), policy(per="tenant", when_store_down="open"))
+    rules = {"limit fairness": 0.95, "victim admission": 0.95, "retry hints": 1.0, "admitted after waiting": 0.99,
+             "limiter cost": 0.001, "admitted without store": 0.99, "admitted rate error": 0.02}  # fmt: skip
+    for name, limit in rules.items():
+        found = measure(calm, name)
+        assert (found.value, found.result, found.limit) == (None, "unknown", limit)
+        assert found.why
+
+
 def test_the_picture_counts_each_second():
     """Asked and let through in each second, and the declared rate from the first to the last."""
     section = run({(1, ""): bucket()}, steady(400, 0, 25), policy(), phases={"baseline": (0.0, 25.0)})
