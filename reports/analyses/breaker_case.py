@@ -36,6 +36,7 @@ class Holder:
     said: tuple[Turn, ...] | None
     seen: tuple[Turn, ...] | None
     openings: tuple[Opening, ...]
+    arrivals: Any  # when calls wanted through, admitted and refused, ordered
     stays: tuple[Closed, ...]
 
     @property
@@ -43,10 +44,12 @@ class Holder:
         """Its states: as it says, else as the wire shows."""
         return self.said if self.said is not None else self.seen or _NO_TURNS
 
-    @property
-    def arrivals(self) -> Any:
-        """When calls wanted through: admitted and refused, ordered."""
-        return np.sort(np.concatenate([self.calls["start"].to_numpy(float), self.refused["t"].to_numpy(float)]))
+    def late(self, trip: float, until: float) -> pd.DataFrame:
+        """Return the calls from before a trip that ended after it, up to a time."""
+        low, high = np.searchsorted(self.calls["end"].to_numpy(float), [trip, until], side="right")
+        part = self.calls.iloc[low:high]
+        mine: pd.DataFrame = part[part["start"].to_numpy(float) < trip - TICK]
+        return mine
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,8 @@ def _holders(
             replace(stay, bound=_overlaps(others, stay) or (own is None and guard.policy.per_link)) for stay in stays
         )
         mine = () if not node and spoken else tuple(openings(used))
-        yield Holder(node or ALL_TOGETHER, calls, wire, refused, own, shown, mine, stays)
+        arrivals = np.sort(np.concatenate([calls["start"].to_numpy(float), refused["t"].to_numpy(float)]))
+        yield Holder(node or ALL_TOGETHER, calls, wire, refused, own, shown, mine, arrivals, stays)
 
 
 def _others_open(history: History, guard: Guard) -> list[tuple[float, float]]:

@@ -174,9 +174,9 @@ def _held_open(case: Case, holder: Holder, opening: Opening) -> bool:
     assert opening.probed is not None
     if case.rule.per_link or _error(case, holder, opening, opening.trip) <= SLACK:
         return False
-    ends = holder.calls["end"].to_numpy(float)
-    late = (holder.calls["start"].to_numpy(float) < opening.trip) & (ends > opening.trip) & (ends < opening.probed)
-    return any(_error(case, holder, opening, end) <= SLACK for end in ends[late & case.failure(holder.calls)])
+    late = holder.late(opening.trip, opening.probed)
+    ends = late["end"].to_numpy(float)[case.failure(late)]
+    return any(_error(case, holder, opening, float(end)) <= SLACK for end in ends)
 
 
 def probes(case: Case) -> tuple[Measure, Measure]:
@@ -248,11 +248,10 @@ def late_results(case: Case) -> Measure:
         return nothing(LATE_RESULTS, WIRE_ALONE)
     heeded = met = 0
     for holder in case.holders:
-        start, end = holder.calls["start"].to_numpy(float), holder.calls["end"].to_numpy(float)
         for opening in holder.openings:
             late = _late_ends(case, holder, opening)
             met += len(late)
-            heeded += _decided_by(opening, late, _probe_ends(opening, start, end), case.slack)
+            heeded += _decided_by(opening, late, _probe_ends(holder, opening), case.slack)
             heeded += opening.probed is not None and _held_open(case, holder, opening)
     if not met:
         return nothing(LATE_RESULTS, case.never if not case.opened else "no call was on its way at a trip")
@@ -261,9 +260,9 @@ def late_results(case: Case) -> Measure:
 
 def _late_ends(case: Case, holder: Holder, opening: Opening) -> Any:
     """Return when calls from before a trip ended after it, until the breaker settled."""
-    start, end = holder.calls["start"].to_numpy(float), holder.calls["end"].to_numpy(float)
-    until = opening.settled if opening.settled is not None else case.span.end
-    return end[(start < opening.trip - TICK) & (end > opening.trip + case.slack) & (end <= until + case.slack)]
+    until = (opening.settled if opening.settled is not None else case.span.end) + case.slack
+    late = holder.late(opening.trip, until)["end"].to_numpy(float)
+    return late[late > opening.trip + case.slack]
 
 
 def _cut_short(case: Case, holder: Holder, opening: Opening) -> bool:
@@ -274,10 +273,14 @@ def _cut_short(case: Case, holder: Holder, opening: Opening) -> bool:
     return _decided_by(opening, late, late[:0], case.slack)
 
 
-def _probe_ends(opening: Opening, start: Any, end: Any) -> Any:
+def _probe_ends(holder: Holder, opening: Opening) -> Any:
+    """Return when the probes ended that may have settled an opening."""
     if opening.probed is None or opening.settled is None or opening.direct:
-        return end[:0]
-    return end[(start >= opening.probed - TICK) & (start < opening.settled)]
+        return np.empty(0)
+    ends = holder.calls["end"].to_numpy(float)
+    low, high = np.searchsorted(ends, [opening.probed, opening.settled + SLACK], side="right")
+    start = holder.calls["start"].to_numpy(float)[low:high]
+    return ends[low:high][(start >= opening.probed - TICK) & (start < opening.settled)]
 
 
 def _decided_by(opening: Opening, late: Any, probed: Any, slack: float) -> bool:
