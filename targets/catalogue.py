@@ -1,26 +1,27 @@
 """The targets that exist, by the names that scenarios use."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from targets.base import TargetError, TargetMap, TargetSpec
 from targets.derive import OFF, derivation, differing
 from targets.mesh.topology import MESH
-from targets.stub.topology import STUB
+from targets.stub.topology import PAIR, STUB, STUBS
+
+if TYPE_CHECKING:
+    from targets.stub.variants import Variant
 
 
 def targets() -> dict[str, TargetMap]:
     """Return the map of every target by its name; starts nothing and imports nothing heavy."""
-    return {target.name: target for target in (MESH, STUB)}
+    return {target.name: target for target in (MESH, STUB, PAIR)}
 
 
 def protections(target: str, variant: str) -> dict[str, Any]:
     """Return what a target's variant switches on, with its numbers, as plain JSON types; empty where none is known."""
     if not _known(target, variant):
         return {}
-    if target == STUB.name:
-        from targets.stub import variants as stub  # noqa: PLC0415 - most callers want the map alone
-
-        return stub.load(variant).model_dump(mode="json", exclude={"name"})
+    if target in STUBS:
+        return _stub(target, variant).model_dump(mode="json", exclude={"name"})
     from targets.mesh.variants import load  # noqa: PLC0415 - likewise
 
     return load(variant).model_dump(mode="json", include={"about", "services", "envoy"})
@@ -30,11 +31,10 @@ def policies(target: str, variant: str) -> list[dict[str, Any]]:
     """Return what a target's variant declares of its protections, in neutral records; empty where none is known."""
     if not _known(target, variant):
         return []
-    if target == STUB.name:
+    if target in STUBS:
         from targets.stub import policies as stub  # noqa: PLC0415 - most callers want the map alone
-        from targets.stub import variants as numbers  # noqa: PLC0415 - likewise
 
-        return stub.policies(numbers.load(variant))
+        return stub.policies(_stub(target, variant))
     from targets.mesh import policies as mesh  # noqa: PLC0415 - likewise
     from targets.mesh.variants import load  # noqa: PLC0415 - likewise
 
@@ -45,7 +45,7 @@ def switched_on(target: str, variant: str) -> tuple[str, ...]:
     """Return the protections of a variant that can be switched off alone: those in which it differs from `none`."""
     if not _known(target, variant) or derivation(variant) is not None or OFF not in targets()[target].variants:
         return ()
-    if target == STUB.name:
+    if target in STUBS:
         from targets.stub import variants as stub  # noqa: PLC0415 - most callers want the map alone
 
         return differing(stub.load(variant).model_dump(), stub.load(OFF).model_dump(), stub.PROTECTIONS)
@@ -56,12 +56,11 @@ def switched_on(target: str, variant: str) -> tuple[str, ...]:
 
 def theory(target: str, variant: str) -> list[str]:
     """Return what theory expects of a target's variant, a line each; empty where its truth is not known."""
-    if target != STUB.name or not _known(target, variant):
+    if target not in STUBS or not _known(target, variant):
         return []
     from targets.stub.theory import expectations  # noqa: PLC0415 - most callers want the map alone
-    from targets.stub.variants import load  # noqa: PLC0415 - likewise
 
-    return expectations(load(variant))
+    return expectations(_stub(target, variant))
 
 
 def spec(name: str) -> TargetSpec:
@@ -72,15 +71,21 @@ def spec(name: str) -> TargetSpec:
     TargetError
         When there is no such target.
     """
-    if name == STUB.name:
+    if name in STUBS:
         from targets.stub.target import LocalStub  # noqa: PLC0415 - planning needs no servers and no clients
 
-        return LocalStub()
+        return LocalStub(STUBS[name])
     if name == MESH.name:
         from targets.local.target import LocalMesh  # noqa: PLC0415 - likewise
 
         return LocalMesh()
     raise TargetError(f"there is no target {name!r}", hint=f"targets: {', '.join(targets())}")
+
+
+def _stub(target: str, variant: str) -> "Variant":
+    from targets.stub.variants import load  # noqa: PLC0415 - most callers want the map alone
+
+    return load(variant, {"back": {"instances": STUBS[target]}})
 
 
 def _known(target: str, variant: str) -> bool:

@@ -12,7 +12,7 @@ from targets.local.links import server_path
 from targets.local.standing import Standing, plainly, to_the_end
 from targets.stub import site as sites
 from targets.stub.site import Site
-from targets.stub.topology import STUB
+from targets.stub.topology import STUB, stub_map
 from targets.stub.variants import load
 from targets.toxiproxy import server
 
@@ -21,11 +21,11 @@ _ASK_WITHIN = 2.0  # seconds
 
 
 class LocalStub:
-    """Brings the stub up as local processes; several stand side by side."""
+    """Brings a stub with so many instances of back up as local processes; several stand side by side."""
 
-    map: TargetMap = STUB
-
-    def __init__(self) -> None:
+    def __init__(self, instances: int = 1) -> None:
+        self.map: TargetMap = stub_map(instances)
+        self._instances = instances
         self._toxiproxy: Path | None = None  # found by prepare
 
     def doctor(self) -> Sequence[Finding]:
@@ -47,7 +47,8 @@ class LocalStub:
             When a part does not come up; the hint has the end of its log.
         """
         with ports.claim() as block:
-            site = sites.site_for(bench, load(variant), block.take)
+            numbers = load(variant, {"back": {"instances": self._instances}})
+            site = sites.site_for(bench, numbers, block.take)
             try:
                 await plainly(sites.bring_up(site, self._toxiproxy or server_path()))
                 yield StubTarget(site)

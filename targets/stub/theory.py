@@ -83,6 +83,9 @@ def expectations(variant: Variant) -> list[str]:
     if variant.front.bulkhead is not None:
         bound = variant.front.bulkhead
         lines.append(f"bulkhead: {bound.running} calls at one time, {bound.waiting} wait, the next is refused")
+    if variant.front.hedge is not None:
+        rule = variant.front.hedge
+        lines.append(f"hedge: after {rule.after_s * 1000:g} ms, at most {rule.most:g} extra attempts a request")
     return lines + [f"planted: {name}" for name in sorted(variant.defects)]
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from targets.base import Edge, Link, Node, Operation, TargetMap
 
 ENVOYS: Final = ("edge", "back-lb")
-VARIANTS: Final = ("none", "retries", "breaker", "limiter", "full")
+VARIANTS: Final = ("none", "retries", "breaker", "limiter", "hedge", "full")
 MOST_INSTANCES: Final = 2
 
 OPERATIONS: Final = (
@@ -64,7 +64,7 @@ def stub_map(instances: int = 1) -> TargetMap:
     envoys = tuple(Node(name, name, "proxy") for name in ENVOYS)
     services = (Node("front", "front", "service"), *(Node(name, "back", "service") for name in backs))
     return TargetMap(
-        name="stub",
+        name="stub" if instances == 1 else "stub-pair",
         nodes=(*envoys, *services),
         edges=(
             _edge("traffic", "edge", ("edge",), "edge"),
@@ -86,3 +86,5 @@ def _edge(caller: str, callee: str, nodes: tuple[str, ...], via: str) -> Edge:
 
 
 STUB: Final = stub_map()
+PAIR: Final = stub_map(MOST_INSTANCES)
+STUBS: Final = {STUB.name: 1, PAIR.name: MOST_INSTANCES}  # target -> instances of back

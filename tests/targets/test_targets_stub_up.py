@@ -14,6 +14,7 @@ import pytest
 
 from squall.marks import MARK, marked
 from targets.base import Bench, HttpFault, HttpFaultable, Killable, Pausable, Proxied, TargetError, Toxic
+from targets.catalogue import spec
 from targets.fake import FakeJournal
 from targets.local import ready
 from targets.stub.target import LocalStub
@@ -41,11 +42,11 @@ control: none
 
 
 @asynccontextmanager
-async def stub(workspace, variant="breaker"):
+async def stub(workspace, variant="breaker", instances=1):
     events, journal, run_id = [], FakeJournal(), f"stub-{time.monotonic_ns()}"
     bench = Bench(run_id, workspace, journal, time.monotonic(), {MARK: run_id}, emit=events.append)
     try:
-        async with LocalStub().up(bench, variant) as target:
+        async with LocalStub(instances).up(bench, variant) as target:
             target.events = events
             yield target
     finally:
@@ -66,9 +67,9 @@ async def settled(target, status):
         await asyncio.sleep(0.05)
 
 
-def tell(story, workspace, variant="breaker"):
+def tell(story, workspace, variant="breaker", instances=1):
     async def told():
-        async with stub(workspace, variant) as target:
+        async with stub(workspace, variant, instances) as target:
             return await story(target)
 
     return asyncio.run(told())
@@ -133,13 +134,31 @@ def test_every_kind_of_fault_is_felt_and_goes_away(tmp_path):
     tell(story, tmp_path)
 
 
+def test_a_pair_spreads_its_work_and_outlives_one_of_them(tmp_path):
+    """`stub-pair` has two instances of back: both are asked, and while one is gone the other one answers."""
+
+    async def story(target):
+        assert [await status_of(target) for _ in range(10)] == [200] * 10
+        async with httpx.AsyncClient(trust_env=False) as client:
+            urls = [target.metrics_urls()[node] for node in ("back-1", "back-2")]
+            counts = [(await client.get(url)).text.split("stub_answered ")[1].split()[0] for url in urls]
+        assert sum(map(int, counts)) == 10
+        assert "0" not in counts
+        await target.stop("back-2", 3.0)
+        await settled(target, 200)
+
+    tell(story, tmp_path, "none", instances=2)
+    assert spec("stub-pair").map.links_of("front->back")[1].callee == "back-2"
+
+
 @pytest.mark.parametrize(("defects", "answered"), [([], 200), (["no_drain"], 503)])
 def test_a_stopped_service_answers_what_it_has_begun(tmp_path, monkeypatch, defects, answered):
     """SIGTERM during 300 ms of work: the answer still comes, unless it does not drain."""
     from targets.stub import target as module
 
     load = module.load
-    monkeypatch.setattr(module, "load", lambda name: load(name, {"defects": defects, "front": {"timeout_s": 2.0}}))
+    changed = {"defects": defects, "front": {"timeout_s": 2.0}}
+    monkeypatch.setattr(module, "load", lambda name, numbers: load(name, {**numbers, **changed}))
 
     async def story(target):
         asking = asyncio.ensure_future(status_of(target, "/ask?service_ms=300"))

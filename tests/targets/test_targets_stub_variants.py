@@ -99,7 +99,8 @@ def test_theory_speaks_of_every_variant(name):
     """The capacity comes first; unknown names say nothing."""
     variant = load(name)
     assert theory("stub", name)[0].startswith("capacity: ")
-    assert f"{variant.back.workers / variant.back.service.mean_s:g} requests/s" in theory("stub", name)[0]
+    assert f"{variant.back.workers / variant.back.service.overall_s:g} requests/s" in theory("stub", name)[0]
+    assert theory("stub-pair", name)[0].startswith("capacity: 2 x ")
     assert theory("stub", "nothing") == theory("mesh", "full") == []
 
 
