@@ -21,6 +21,7 @@ from reports.schema import ARROW_FILES, SCHEMA_VERSION
 Event = Mapping[str, Any]
 CANARY_COLUMNS = ("t", "index", "link", "result", "first_byte_s", "total_s", "connect_s", "status", "felt")
 GENERATOR_COLUMNS = ("t", "in_flight", "in_flight_mean", "users", "sent", "done", "unsent", "lag_p99_s", "cpu")
+_LONGEST_S = 1e6  # no run lasts longer: a time beyond it, or none that is a number, is damage
 _KNOWN_FILES = ("run.json", "events.jsonl", *ARROW_FILES)
 
 
@@ -174,7 +175,8 @@ def _event(line: bytes) -> Event | None:
         return None
     if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
         return None
-    return _plain(event) if isinstance(event.get("t"), int | float) else None
+    at = event.get("t")
+    return _plain(event) if isinstance(at, int | float) and abs(at) < _LONGEST_S else None
 
 
 def _plain(event: dict[str, Any]) -> Event:
