@@ -35,7 +35,7 @@ class Answer:
 def answers(mine: Facts, control: Facts | None) -> tuple[Answer, ...]:
     """Answer what was broken, who noticed, what the protections did, and how it came back."""
     pieces = (
-        ("What was broken", _broken_lines),
+        ("What was asked of it" if mine.bursts else "What was broken", _broken_lines),
         ("Who noticed", _noticed_lines),
         ("What the protections did", _reaction_lines),
         ("How it came back", _recovery_lines),
