@@ -38,9 +38,9 @@ def fairness(history: History, _: LimitPolicy, arrived: Arrivals) -> Measure:
     rows = _judged(history, arrived.rows)
     asked = rows.groupby("tenant", sort=True)["admitted"].agg(["size", "sum"]).sort_values("size", ascending=False)
     sizes = asked["size"].to_numpy(float)
-    ends = np.searchsorted(-sizes, -_ALIKE * sizes, side="right") if len(sizes) else np.array([], dtype=int)
-    first = int(np.argmax(ends - np.arange(len(sizes)))) if len(sizes) else 0
-    group = asked.iloc[first : ends[first]] if len(sizes) else asked
+    ends = np.searchsorted(-sizes, -_ALIKE * sizes, side="right")
+    first = np.argmax(ends - np.arange(len(sizes))) if len(sizes) > 1 else None
+    group = asked.iloc[:1] if first is None else asked.iloc[first : ends[first]]
     if len(group) < 2:
         return _none(kinds.FAIRNESS, "no two tenants asked equally much")
     if group["size"].sum() == group["sum"].sum() or group["sum"].mean() < _LEAST_ADMITTED:
@@ -104,9 +104,8 @@ def cost(history: History, policy: LimitPolicy, arrived: Arrivals) -> Measure:
     span = baseline(history)
     if span is None or policy.per != "tenant":
         return _none(kinds.COST, "nobody passes this limiter uncounted")
-    counted = within(arrived.rows, span, "t")
-    busiest = counted["tenant"].value_counts().max() if len(counted) else 0
-    if busiest > _FAR_BELOW * policy.rate * span.seconds:
+    counted = within(arrived.rows, span, "t")["tenant"].value_counts()
+    if (counted > _FAR_BELOW * policy.rate * span.seconds).any():
         return _none(kinds.COST, "some tenant asked for more than 60 % of its rate in the baseline")
     names = history.requests["name"].iloc[arrived.rows["request"].unique()].unique()
     calm = within(history.requests, span)
@@ -141,9 +140,7 @@ def store_spans(history: History, policy: LimitPolicy, slack: float) -> tuple[Sp
         return any(caller == policy.holder and callee in stores for caller, _, callee in ends)
 
     found = [(on, healed(fault)) for fault in history.faults if hurts(fault) and (on := felt(fault)) is not None]
-    last = judged(history)
-    end = last.end if last is not None else 0.0
-    return tuple(Span("store", on + slack, (off if off is not None else end) - slack) for on, off in found)
+    return tuple(Span("store", on + slack, (off if off is not None else np.inf) - slack) for on, off in found)
 
 
 def inside(rows: pd.DataFrame, spans: tuple[Span, ...]) -> pd.DataFrame:

@@ -284,6 +284,7 @@ def test_a_limiter_without_its_store_does_as_declared(declared, let_in, result):
     history = make(requests, tries, policies=[rule], faults=gone, edges=edges)
     found = section_of(LIMIT, with_store(history, "store-1")).subjects[0].measure("admitted without store")
     assert (found.value, found.result) == (float(let_in), result)
+    assert found.limit == (0.99 if declared == "open" else 0.01)
 
 
 def test_requests_without_a_tenant_count_where_they_were_refused():
