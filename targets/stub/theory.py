@@ -1,6 +1,7 @@
 """What theory expects of the stub's numbers, by formulas with a source. Pure.
 
 Erlang's formulas: A. K. Erlang 1917; as in L. Kleinrock, Queueing Systems I (1975), ch. 3. Little's law: Little 1961.
+Lines of other laws: A. O. Allen, Probability, Statistics, and Queueing Theory (1990), ch. 5, within some percent.
 Breakers: waiting time for a run, W. Feller, An Introduction to Probability Theory I (1968), XIII.7. Throttle: gRPC
 proposal A6. Limits: the definitions of their algorithms.
 """
@@ -30,6 +31,14 @@ def mean_wait(workers: int, rate: float, service_s: float) -> float:
     """Return the mean wait in an M/M/c line in seconds; infinite at or above its capacity."""
     load = rate * service_s
     return erlang_c(workers, load) * service_s / (workers - load) if load < workers else math.inf
+
+
+def general_wait(workers: int, rate: float, service_s: float, variation: float) -> float:
+    """Return the mean wait in an M/G/c line by Allen and Cunneen: M/M/c's times (1 + variation) / 2; an approximation.
+
+    It is exact for one worker (Pollaczek and Khinchine). `variation` is the work's squared coefficient of variation.
+    """
+    return mean_wait(workers, rate, service_s) * (1 + variation) / 2
 
 
 def blocking(workers: int, bound: int, load: float) -> float:
@@ -97,18 +106,19 @@ def _queue(variant: Variant) -> list[str]:
     lines = [
         f"capacity: {back.instances} x {back.workers} workers / {mean * 1000:g} ms = {capacity:g} requests/s",
     ]
-    exact = back.service.law == "exponential" and back.instances == 1
-    name = f"M/M/{back.workers}" if exact else f"nearly (as if M/M/{back.workers} for each instance)"
+    variation = back.service.variation
+    name = f"M/M/{back.workers}, Erlang C" if variation == 1 else f"M/G/{back.workers}, Allen and Cunneen"
+    name += " (each instance by itself)" if back.instances > 1 else ""
     for share in (0.5, 0.8, 0.95):
         rate = share * capacity / back.instances
-        wait = mean_wait(back.workers, rate, mean)
+        wait = general_wait(back.workers, rate, mean, variation)
         asked = f"{share * capacity:g} requests/s ({share:.0%} busy)"
-        lines.append(f"at {asked}: mean wait {wait * 1000:.3g} ms, {name}, Erlang C; {rate * wait:.3g} wait, Little")
+        lines.append(f"at {asked}: mean wait {wait * 1000:.3g} ms, {name}; {rate * wait:.3g} wait, Little")
     if bound is not None:
         share = blocking(back.workers, bound, 1.5 * back.workers)
         full = bound / (back.workers / mean)
-        lines.append(f"the line holds {bound}: the last one waits {full * 1000:.3g} ms; at 150% of the capacity "
-                     f"{share:.1%} are turned away")  # fmt: skip
+        lost = f"{share:.1%} are turned away{'' if variation == 1 else ', if its law were exponential'}"
+        lines.append(f"the line holds {bound}: the last one waits {full * 1000:.3g} ms; at 150% of the capacity {lost}")
     return lines
 
 
@@ -140,8 +150,8 @@ def _breaker(rule: Breaker) -> list[str]:
     else:
         lines = [f"the breaker opens at {rule.threshold:.0%} failures of {rule.minimum} or more in {rule.window:g} s"]
     growth = f", then {rule.growth:g} times as long each time" if rule.growth > 1 else ""
-    lines.append(f"open for {rule.open_s:g} s{growth}; {rule.probes} probes close it: {rule.open_s / 2:g} s after the "
-                 "end of a fault on average")  # fmt: skip
+    probes = "one good probe closes it" if rule.probes == 1 else f"{rule.probes} good probes close it"
+    lines.append(f"open for {rule.open_s:g} s{growth}; {probes}, {rule.open_s / 2:g} s after a fault on average")
     return lines
 
 

@@ -4,6 +4,7 @@ Seconds are `_s`, shares are from 0 to 1, null is off. `theory.py` says what fol
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -47,6 +48,18 @@ class Service(Record):
         if self.law == "bimodal":
             return (1 - self.slow_share) * self.mean_s + self.slow_share * self.slow_s
         return self.mean_s
+
+    @property
+    def variation(self) -> float:
+        """Squared coefficient of variation: variance over squared mean."""
+        if self.law == "constant":
+            return 0.0
+        if self.law == "exponential":
+            return 1.0
+        if self.law == "lognormal":
+            return math.exp(self.sigma**2) - 1
+        spread = (self.slow_s - self.mean_s) ** 2 * self.slow_share * (1 - self.slow_share)
+        return spread / self.overall_s**2 if self.overall_s else 0.0
 
 
 class Queue(Record):

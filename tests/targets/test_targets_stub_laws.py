@@ -36,6 +36,7 @@ def test_service_times_have_the_mean_and_deviation_of_their_law(law, deviation):
     times = drawn(law)
     assert abs(statistics.fmean(times) - law.overall_s) <= 4 * deviation / math.sqrt(len(times)) + 1e-12
     assert statistics.stdev(times) == pytest.approx(deviation, rel=0.05, abs=1e-12)
+    assert law.variation == pytest.approx((deviation / law.overall_s) ** 2)
 
 
 def test_errors_come_by_their_law():
