@@ -55,8 +55,8 @@ WAITING: Final = MeasureKind(
     name="most waiting",
     unit="",
     about="the longest line of one replica, of work that was answered",
-    formula="max over t of answered attempts in flight on a replica - workers; limit: declared bound + answers/s x "
-    "50 ms",
+    formula="max over t of answered attempts in flight on a replica - workers; limit: declared bound + capacity x "
+    "50 ms (or the slowest refusal)",
     source="own",
     inputs=_ATTEMPTS,
     blind="work that was never answered; work on its way counts as waiting",

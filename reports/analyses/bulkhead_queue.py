@@ -44,7 +44,7 @@ def measures(history: History, policy: QueuePolicy) -> tuple[Measure, ...]:
     rows = attempts_on(history, policy.edge)
     rows = rows[rows["t_out"].notna() & (rows["t_out"] >= rows["t_in"])]
     answered = rows[(rows["status"] < FAILED) & (rows["status"] != LIMITED)]
-    longest = _most_waiting(policy, answered)
+    longest = _most_waiting(policy, answered, _late_by(rows))
     found = [longest, _bound(history, policy, longest), *_waits(history, policy, answered)]
     found += [_standing(history, answered), _overtaking(policy, answered), _refused(history, policy, rows)]
     return tuple(found)
@@ -63,7 +63,13 @@ def theory_of(history: History, policy: QueuePolicy) -> dict[str, float]:
     return {"erlangs": load, "waits": chance, "mean_wait_s": chance * policy.service_s / (policy.workers - load)}
 
 
-def _most_waiting(policy: QueuePolicy, answered: pd.DataFrame) -> Measure:
+def _late_by(rows: pd.DataFrame) -> float:
+    """Return how late an answer may come by the machine's fault: as the slowest refusal shows, and 50 ms at least."""
+    refused = rows[rows["status"] == REFUSED]
+    return max(kinds.SLACK, float((refused["t_out"] - refused["t_in"]).max())) if len(refused) else kinds.SLACK
+
+
+def _most_waiting(policy: QueuePolicy, answered: pd.DataFrame, late_by: float) -> Measure:
     limit = None if policy.bound is None else float(policy.bound)
     if answered.empty:
         return Measure(kinds.WAITING.name, None, "", limit=limit, why="no attempt was answered")
@@ -71,8 +77,8 @@ def _most_waiting(policy: QueuePolicy, answered: pd.DataFrame) -> Measure:
     for _, own in answered.groupby("replica", observed=True):
         most = max(most, peak(own["t_in"].to_numpy(float), own["t_out"].to_numpy(float)) - policy.workers)
     capacity = policy.workers / policy.service_s if policy.service_s > 0 else 0.0
-    late = None if limit is None else limit + capacity * kinds.SLACK
-    return Measure(kinds.WAITING.name, float(max(0, most)), "", len(answered), limit=late)
+    allowed = None if limit is None else limit + capacity * late_by
+    return Measure(kinds.WAITING.name, float(max(0, most)), "", len(answered), limit=allowed)
 
 
 def _bound(history: History, policy: QueuePolicy, longest: Measure) -> Measure:

@@ -90,7 +90,12 @@ def _full(keys: tuple[Key, ...], whole: Rule) -> bool:
 
 def measures(key: Key, rule: Rule, slack: float) -> tuple[Measure, ...]:
     """Return what is measured of one key."""
-    found = [_excess(key, rule, slack), _rate_error(key, rule, slack), _under(key, rule), _lock_out(key, rule, slack)]
+    found = [
+        _excess(key, rule, slack),
+        _rate_error(key, rule, slack),
+        _under(key, rule, slack),
+        _lock_out(key, rule, slack),
+    ]
     if rule.algorithm != "token_bucket":
         found += [_window(key, rule, slack), _boundary(key, rule)]
     return tuple(found)
@@ -131,15 +136,15 @@ def _rate_error(key: Key, rule: Rule, slack: float) -> Measure:
     return _made(kinds.RATE_ERROR, error, count, limit, (max(0.0, error - unsure), error + unsure))
 
 
-def _under(key: Key, rule: Rule) -> Measure:
+def _under(key: Key, rule: Rule, slack: float) -> Measure:
     if not key.refused:
         return _made(kinds.UNDER, 0.0, key.admitted, kinds.MOST_UNDER)
     due = sum(rule.due(piece.asked) for piece in key.pieces)
     if due < LEAST_DUE:
         return _none(kinds.UNDER, f"{due} admissions were due, {LEAST_DUE} decide", kinds.MOST_UNDER)
     admitted = key.admitted + sum(piece.unanswered for piece in key.pieces)
-    exact = rule.algorithm != "sliding_window"
-    return _made(kinds.UNDER, max(0.0, 1 - admitted / due), due, kinds.MOST_UNDER if exact else None)
+    limit = None if rule.algorithm == "sliding_window" else kinds.MOST_UNDER + (1 + rule.rate * slack) / due
+    return _made(kinds.UNDER, max(0.0, 1 - admitted / due), due, limit)
 
 
 def _lock_out(key: Key, rule: Rule, slack: float) -> Measure:

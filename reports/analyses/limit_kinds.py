@@ -66,7 +66,7 @@ UNDER: Final = MeasureKind(
     unit="share",
     about="how much less was admitted than a sound limiter would have admitted of the same arrivals",
     formula="1 - admissions / admissions of the declared algorithm fed with the arrivals; a fixed window's borders are "
-    "taken where they admit least; a sliding counter is compared so too, without a limit",
+    "taken where they admit least. Limit 2 % + (1 + r x slack) / due; none for a sliding counter",
     source="own",
     inputs=_ADMITS,
     blind="attempts without an answer count as admitted",

@@ -453,3 +453,11 @@ def test_refusals_of_a_limit_are_no_answers_of_the_line():
         section_of(BULKHEAD, make(rows, tries, policies=[queue()], phases=phases, faults=faults)), "standing wait"
     )
     assert found.value == pytest.approx(0.3)
+
+
+def test_a_refusal_that_came_late_shows_how_late_answers_may_be():
+    """A bound of 40 and a refusal after 200 ms: 40 + 200/s x 200 ms."""
+    rows = [{"id": str(n), "due": 1.0} for n in range(2)]
+    tries = [{"lid": "0", "t_in": 1.0, "t_out": 1.02}, {"lid": "1", "t_in": 1.0, "t_out": 1.2, "status": 503}]
+    found = of(section_of(BULKHEAD, make(rows, tries, policies=[queue(bound=40)])), "most waiting")
+    assert found.limit == pytest.approx(40 + WORKERS / SERVICE * 0.2)
