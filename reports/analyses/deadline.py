@@ -9,8 +9,8 @@ import numpy as np
 
 from reports.amplification import TRAFFIC
 from reports.analyses import deadline_kinds as kinds
-from reports.analyses.base import Analysis, Measure, MeasureKind, Section, Subject
-from reports.analyses.retry_counts import first_answer, gives_up, measured
+from reports.analyses.base import Analysis, Line, Measure, MeasureKind, Picture, Section, Subject
+from reports.analyses.retry_counts import bins, first_answer, gives_up, measured
 from reports.analyses.retry_spacing import slack
 from reports.analyses.retry_theory import longest_pauses
 from reports.analyses.retry_tries import LOG_LAG, Bools, Floats, Tries, arrivals, began_last, tries_of, wire_of
@@ -106,7 +106,20 @@ def _subject(history: History, edge: _Edge, whole: Span) -> Subject:
         *_orphans(history, edge, whole),
     ]
     facts = {"without_request": edge.wire.strays, "ended_before_begin": edge.wire.broken}
-    return Subject(edge.fact.name, _sentence(edge, measures), tuple(measures), facts=facts)
+    return Subject(edge.fact.name, _sentence(edge, measures), tuple(measures), _picture(edge), facts)
+
+
+def _picture(edge: _Edge) -> Picture:
+    """Draw the longest attempt of each second over time, beside the timeout."""
+    took = edge.wire.took
+    at, middles = bins(edge.wire.t_in)
+    longest = np.zeros(len(middles))
+    np.maximum.at(longest, at, np.nan_to_num(took))
+    x = tuple(middles.tolist())
+    limits = min(_limits(edge.timeouts, edge.retries).values(), default=None)
+    timeout = () if limits is None else (Line("timeout", (x[0], x[-1]), (limits, limits)),)
+    lines = (Line("longest attempt", x, tuple(longest.tolist())), *timeout)
+    return Picture(lines=lines, y_title="how long attempts took", y_unit="s")
 
 
 def _enforcement(history: History, edge: _Edge, late_s: float) -> Iterator[Measure]:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from reports.analyses.base import Analysis, Measure, MeasureKind, Section, Subject
-from reports.analyses.retry_counts import due_in, measured
+from reports.analyses.retry_counts import due_in, measured, rates
 from reports.analyses.retry_spacing import slack
 from reports.analyses.retry_tries import Bools, Floats, Ints, Tries, parents, run_starts, wire_of
 from reports.header import EdgeFact
@@ -185,7 +185,8 @@ def _subject(history: History, found: _Hedged, whole: Span) -> Subject:
             measures.append(_extra(history, found, span, phase.name))
     facts = {"hedges": int(found.hedge.sum()), "declared": found.policy is not None}
     odd = {"without_request": found.tries.strays, "ended_before_begin": found.tries.broken}
-    return Subject(found.edge.name, _sentence(found, measures), tuple(measures), facts=facts | odd)
+    picture = rates(found.tries.t_in, {"calls": found.first, "hedges": found.hedge})
+    return Subject(found.edge.name, _sentence(found, measures), tuple(measures), picture, facts | odd)
 
 
 def _extra(history: History, found: _Hedged, span: Span, phase: str) -> Measure:

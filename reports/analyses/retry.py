@@ -7,7 +7,7 @@ import numpy as np
 
 from reports.analyses import retry_counts as counts
 from reports.analyses import retry_kinds as kinds
-from reports.analyses.base import Analysis, Line, Measure, Picture, Section, Subject
+from reports.analyses.base import Analysis, Measure, Picture, Section, Subject
 from reports.analyses.retry_budget import SLACK as BUDGET_SLACK
 from reports.analyses.retry_budget import Budget, budget
 from reports.analyses.retry_counts import measured
@@ -21,7 +21,6 @@ KEY: Final = "retry"
 TITLE: Final = "Retries"
 LEAST_CHANCE: Final = 0.01
 MOST_SYNCHRONY: Final = 3.0
-_BARS: Final = 200  # points of a curve
 
 
 def analyse(history: History) -> Section:
@@ -207,18 +206,7 @@ def _unpaired(layer: Layer) -> int:
 
 def _picture(found: EdgeRetries) -> Picture | None:
     """Draw first tries and retries a second over time."""
-    if not len(found.wire):
-        return None
-    t_in = found.wire.t_in
-    start, width = float(t_in.min()), max(1.0, float(np.ptp(t_in)) / _BARS)
-    bins = int(float(np.ptp(t_in)) / width) + 1
-    x = tuple(float(start + width * (n + 0.5)) for n in range(bins))
-    at = ((t_in - start) / width).astype(np.int64)
-    curves = (("first tries", found.first), ("retries", ~found.first))
-    lines = tuple(
-        Line(name, x, tuple(float(n) for n in np.bincount(at[which], minlength=bins) / width)) for name, which in curves
-    )
-    return Picture(lines=lines, y_title="attempts a second", y_unit="/s")
+    return counts.rates(found.wire.t_in, {"first tries": found.first, "retries": ~found.first})
 
 
 def _listed(names: list[str]) -> str:

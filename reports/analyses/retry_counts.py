@@ -1,13 +1,13 @@
 """How many attempts retries made, what came of them, and which should never have been."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from reports.analyses import retry_kinds as kinds
-from reports.analyses.base import Measure, MeasureKind
+from reports.analyses.base import Line, Measure, MeasureKind, Picture
 from reports.analyses.retry_layers import PERMANENT, PROXY, EdgeRetries, Layer, retryable
 from reports.analyses.retry_theory import budget_cap, nested_tries
 from reports.analyses.retry_tries import Bools, Floats, Ints, Tries, run_lengths, run_starts
@@ -18,6 +18,7 @@ TICK_S: Final = 0.05
 MOST_WASTE: Final = 0.1
 RESPECT: Final = 0.99
 _SECOND: Final = 1.0
+_POINTS: Final = 200  # of a curve
 
 
 def measured(kind: MeasureKind, value: float | None, samples: int = 0, **more: Any) -> Measure:
@@ -29,6 +30,28 @@ def due_in(history: History, tries: Tries, span: Span) -> Bools:
     """Tell which attempts belong to requests that were due in a span."""
     due = history.requests["due"].to_numpy(float)[tries.request]
     return np.asarray((due >= span.start) & (due < span.end))
+
+
+def bins(t_in: Floats) -> tuple[Ints, Floats]:
+    """Return the bin of each time, and the middle of each bin: a second wide, or so wide that 200 are enough."""
+    start, reach = float(t_in.min()), float(np.ptp(t_in))
+    width = max(_SECOND, reach / _POINTS)
+    middles = start + width * (np.arange(int(reach / width) + 1) + 0.5)
+    return ((t_in - start) / width).astype(np.int64), np.asarray(middles, dtype=np.float64)
+
+
+def rates(t_in: Floats, curves: Mapping[str, Bools]) -> Picture | None:
+    """Draw how many attempts of each kind began in a second, over time."""
+    if not len(t_in):
+        return None
+    at, middles = bins(t_in)
+    width = float(middles[1] - middles[0]) if len(middles) > 1 else _SECOND
+    x = tuple(middles.tolist())
+    lines = tuple(
+        Line(name, x, tuple((np.bincount(at[which], minlength=len(x)) / width).tolist()))
+        for name, which in curves.items()
+    )
+    return Picture(lines=lines, y_title="attempts a second", y_unit="/s")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -258,3 +258,10 @@ def test_odd_rows_are_counted_and_named():
     tries += [{"lid": "2", "t_in": 3.0, "t_out": None}]
     facts = subject(make(asked(10), tries, policies=[timeout(1.0)])).facts
     assert dict(facts) == {"without_request": 1, "ended_before_begin": 1}
+
+
+def test_the_picture_shows_the_longest_attempt_beside_its_timeout():
+    """One of 0.4 s in the sixth second, under a timeout of 0.5 s."""
+    tries = tried([0.4 if n == 55 else 0.02 for n in range(100)])
+    longest, limit = subject(make(asked(), tries, policies=[timeout(0.5)])).picture.lines
+    assert (longest.y[5], longest.y[4], limit.y) == (pytest.approx(0.4), pytest.approx(0.02), (0.5, 0.5))

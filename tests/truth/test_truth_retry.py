@@ -475,3 +475,12 @@ def test_an_empty_phase_says_why():
     history = World([Rule(2)], failing(0.5)).run(steadily(20, until=10)).history()
     assert subject(history).measure("retry amplification", "recovery").why == "no first try was seen"
     assert value(history, "retry amplification", "baseline") > 1
+
+
+def test_the_picture_counts_every_attempt():
+    """First tries and retries a second add up to all attempts, whatever the width of its bins."""
+    history = World([Rule(2)], always(503)).run(steadily(20)).history()
+    lines = {line.name: line for line in subject(history).picture.lines}
+    width = lines["retries"].x[1] - lines["retries"].x[0]
+    sums = {name: sum(line.y) * width for name, line in lines.items()}
+    assert sums == {"first tries": pytest.approx(20 * 40), "retries": pytest.approx(20 * 40)}
