@@ -6,7 +6,7 @@ from reports.analyses import bulkhead_kinds as kinds
 from reports.analyses import bulkhead_load as load
 from reports.analyses import bulkhead_queue as queue
 from reports.analyses.base import Analysis, Line, Measure, Picture, Section, Subject
-from reports.analyses.bulkhead_flight import in_flight, little, odd_on
+from reports.analyses.bulkhead_flight import in_flight, little, odd_on, over_time
 from reports.history import FaultWindow, History
 from reports.phases import Span, judged
 from reports.policies import BulkheadPolicy, QueuePolicy
@@ -63,7 +63,16 @@ def _edge(history: History, name: str, whole: Span, hurt: dict[str, list[FaultWi
         said.append(_of_isolation(kept))
     if (law := little(history, name, whole)) is not None:
         found.append(law)
-    return Subject(name, " ".join(said), tuple(found), facts=told) if found else None
+    picture = _picture(history, name, whole, found) if bounds or lines else None
+    return Subject(name, " ".join(said), tuple(found), picture, told) if found else None
+
+
+def _picture(history: History, edge: str, whole: Span, found: list[Measure]) -> Picture:
+    """Return the calls in flight over time, and how many may run."""
+    x, y = over_time(history, edge, whole)
+    bound = next((one.limit for one in found if one.name == kinds.IN_FLIGHT.name), None)
+    most = () if bound is None else (Line("may run", (x[0], x[-1]), (bound, bound)),)
+    return Picture(lines=(Line("in flight", x, y), *most), y_title="calls")
 
 
 def _fullness(measure: Measure) -> float:

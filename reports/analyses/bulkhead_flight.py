@@ -14,6 +14,7 @@ from reports.phases import Span, within
 from reports.policies import BulkheadPolicy
 
 _ROUNDING: Final = 0.002
+_MOMENTS: Final = 401  # of a picture
 _GAUGE: Final = "envoy_cluster_upstream_rq_active"
 _LEAST_SEEN: Final = 100  # calls that samples must have met in flight
 
@@ -64,6 +65,15 @@ def _copies(history: History, policy: BulkheadPolicy, source: str) -> int:
     """Return how many holders one source stands for: all of them when it is none of them itself."""
     nodes = {node.name for node in history.header.plan.target_facts.nodes if node.service == policy.holder}
     return 1 if source in nodes | {policy.holder} else max(1, policy.replicas)
+
+
+def over_time(history: History, edge: str, span: Span) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return moments of a stretch, and how many attempts on an edge were in flight then."""
+    rows = attempts_on(history, edge)
+    rows = rows[rows["t_out"].notna() & (rows["t_out"] >= rows["t_in"])]
+    times = np.linspace(span.start, span.end, _MOMENTS)
+    begun, ended = (np.searchsorted(np.sort(rows[name]), times, side="right") for name in ("t_in", "t_out"))
+    return tuple(map(float, times)), tuple(map(float, begun - ended))
 
 
 def little(history: History, edge: str, span: Span) -> Measure | None:

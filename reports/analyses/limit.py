@@ -68,7 +68,7 @@ def _subject(history: History, policy: LimitPolicy) -> Subject:
     found = [limit_keys.worst(list(same)) for same in zip(*by_key.values(), strict=True)]
     joint = limit_keys.together(policy, keys, slack)
     found += [*limit_tenants.measures(history, policy, everything), *([joint] if joint is not None else [])]
-    facts = _facts(everything, rule, by_key, keys)
+    facts = _facts(everything, rule, by_key, keys) | {"its own word": _own_word(history, policy, everything)}
     return Subject(name, _sentence(history, policy, keys, found), tuple(found), _picture(history, policy, keys), facts)
 
 
@@ -87,6 +87,17 @@ def _facts(
         "one process": {"algorithm": rule.algorithm, "rate": rule.rate, "at once": rule.size},
         "keys": told,
     }
+
+
+def _own_word(history: History, policy: LimitPolicy, arrived: Arrivals) -> dict[str, object]:
+    """Return how often the limiter itself said that it limits, and how long after the first refusal on the wire."""
+    said = [
+        one for one in history.of_kind("limiter") if one.get("name") == policy.name and one.get("state") == "limiting"
+    ]
+    refused = arrived.rows.loc[arrived.rows["refused"], "t"]
+    if not said or refused.empty:
+        return {"limiting": len(said), "after_s": None}
+    return {"limiting": len(said), "after_s": float(said[0]["t"]) - float(refused.iloc[0])}
 
 
 def _sentence(history: History, policy: LimitPolicy, keys: Sequence[Key], found: Sequence[Measure]) -> str:

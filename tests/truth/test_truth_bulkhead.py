@@ -461,3 +461,15 @@ def test_a_refusal_that_came_late_shows_how_late_answers_may_be():
     tries = [{"lid": "0", "t_in": 1.0, "t_out": 1.02}, {"lid": "1", "t_in": 1.0, "t_out": 1.2, "status": 503}]
     found = of(section_of(BULKHEAD, make(rows, tries, policies=[queue(bound=40)])), "most waiting")
     assert found.limit == pytest.approx(40 + WORKERS / SERVICE * 0.2)
+
+
+def test_the_picture_shows_calls_in_flight_and_how_many_may_run():
+    """Four calls of 10 s from 10 s on, of eight that may run."""
+    rows = [{"id": str(n), "due": 10.0} for n in range(4)]
+    tries = [{"lid": row["id"], "t_in": 10.0, "t_out": 20.0, "src": "front"} for row in rows]
+    picture = section_of(BULKHEAD, make(rows, tries, policies=[bulkhead()])).subjects[0].picture
+    calls, bound = picture.lines
+    assert (calls.x[0], calls.x[-1], len(calls.x)) == (0.0, 40.0, 401)
+    assert set(calls.y[:100]) == set(calls.y[200:]) == {0.0}
+    assert set(calls.y[100:200]) == {4.0}
+    assert (bound.x, bound.y) == ((0.0, 40.0), (8.0, 8.0))

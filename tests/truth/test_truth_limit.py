@@ -501,3 +501,13 @@ def test_the_longest_stretch_of_refusals_has_no_pause_of_a_window():
     assert sustained(admitted, np.array([1.0]), rule) == (0, 0.0)
     windowed_rule = rule_of(LimitPolicy(algorithm="fixed_window", limit=10.0, window_s=1.0))
     assert sustained(admitted, np.array([1.0, 1.9, 2.8]), windowed_rule) == (10, pytest.approx(1.0))
+
+
+def test_the_limiter_s_own_word_stands_beside_the_wire():
+    """It says that it limits 0.1 s after the first refusal, and once more."""
+    first = 5 + (SIZE + 1) / 1000
+    events = [{"t": t, "kind": "limiter", "name": "limit", "node": "back-1", "tenant": "", "state": state}
+              for t, state in ((first + 0.1, "limiting"), (7.0, "clear"), (8.0, "limiting"))]  # fmt: skip
+    told = run({(1, ""): bucket()}, steady(1000, 5, 9), policy(), events=events).subjects[0].facts["its own word"]
+    assert told == {"limiting": 2, "after_s": pytest.approx(0.1, abs=0.001)}
+    assert run({(1, ""): bucket()}, steady(10, 5, 9), policy()).subjects[0].facts["its own word"]["limiting"] == 0
