@@ -12,7 +12,7 @@ from reports.analyses.retry_layers import PERMANENT, PROXY, EdgeRetries, Layer, 
 from reports.analyses.retry_theory import budget_cap, nested_tries
 from reports.analyses.retry_tries import Bools, Floats, Ints, Tries, run_lengths, run_starts
 from reports.history import History
-from reports.phases import Span, effect_on
+from reports.phases import Span, baseline
 
 TICK_S: Final = 0.05
 MOST_WASTE: Final = 0.1
@@ -152,10 +152,10 @@ def _efficiency(history: History, what: Seen, span: Span, phase: str) -> Measure
 
 
 def _wasted(history: History, what: Seen, inside: Bools, span: Span, phase: str) -> Measure:
-    on = effect_on(history)
-    calm = bool(phase) and (span.end <= on + TICK_S if on is not None else not history.header.plan.faults)
-    if calm and on is not None:
-        inside = inside & (what.found.wire.t_out <= on)
+    peace = baseline(history)
+    calm = bool(phase) and peace is not None and peace.start <= span.start and span.end <= peace.end + TICK_S
+    if calm and peace is not None:
+        inside = inside & (what.found.wire.t_out <= peace.end)
     total = float(what.took[inside].sum())
     if not total:
         return measured(kinds.WASTED, None, phase=phase, why="no attempt of a known length")

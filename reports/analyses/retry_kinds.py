@@ -104,7 +104,7 @@ WASTED: Final = MeasureKind(
     unit="share",
     about="the callee's time spent on attempts whose answer nobody used",
     formula="time of attempts that were abandoned, that ended after their client's deadline, or that another try "
-    "answered before, over the time of all; limit 10 % in the phases before the first fault",
+    "answered before, over the time of all; limit 10 % in the baseline",
     source="own",
     inputs=_WIRE + "; requests: sent, deadline",
     blind="what the callee goes on with after its caller hung up",

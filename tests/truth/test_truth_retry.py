@@ -256,6 +256,15 @@ def test_a_tenth_of_the_work_may_be_wasted_in_peace(abandoned, result):
     assert (found.value, found.result) == (pytest.approx(abandoned / 100), result)
 
 
+def test_waste_under_load_alone_is_told_and_not_judged():
+    """Without faults the phases after the first may be overloaded on purpose."""
+    rows = [{"id": str(n), "due": n * 0.1} for n in range(300)]
+    tries = [{"lid": str(n), "t_in": n * 0.1, "status": None} for n in range(300)]
+    one = subject(make(rows, tries, policies=[Rule(2).policy()]))
+    results = {phase: one.measure("wasted work", phase).result for phase in ("baseline", "fault", "recovery")}
+    assert results == {"baseline": "fail", "fault": "info", "recovery": "info"}
+
+
 def two_tries(pauses, policy, status=503, *, requests=None, first=None, number=2, gap=0.05, **more):
     """Return a history of requests that are tried twice, with given pauses."""
     rows = [{"id": str(n), "due": n * gap, "key": "k", **(requests or {})} for n in range(len(pauses))]
