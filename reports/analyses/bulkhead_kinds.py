@@ -95,8 +95,8 @@ OVERTAKING: Final = MeasureKind(
     unit="share",
     about="neighbours in a line of which the later was answered first: less than half first in, first out; more in a "
     "stack",
-    formula="of neighbours among those that were on a replica longer than 3 service times: the share with t_out in "
-    "reverse",
+    formula="of neighbours among those that were on a replica longer than 3 service times, and both there for 2: the "
+    "share with t_out in reverse",
     source="own",
     inputs=f"{_ATTEMPTS}; the declared queue",
     blind="lines in which nobody waits",

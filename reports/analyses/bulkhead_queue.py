@@ -17,6 +17,7 @@ from reports.statistics import percentile, percentile_interval, share_interval
 _STAND_S: Final = 5.0
 _LEAST_ANSWERS: Final = 20
 _LEAST_PAIRS: Final = 30
+_TOGETHER: Final = 2  # service times that neighbours are both there: long enough to wait together
 _BATCHES: Final = 10
 FAILED: Final = 500
 REFUSED: Final = 503  # by a full line
@@ -158,10 +159,11 @@ def _overtaking(policy: QueuePolicy, answered: pd.DataFrame) -> Measure:
     waited = (answered["t_out"] - answered["t_in"]).to_numpy(float) > 3 * policy.service_s
     rows = answered[waited & (policy.service_s > 0)].sort_values(["replica", "t_in"], kind="stable")
     same, ends = rows["replica"].astype(object).to_numpy(), rows["t_out"].to_numpy(float)
-    pairs = same[1:] == same[:-1]
+    together = ends[:-1] - rows["t_in"].to_numpy(float)[1:] > _TOGETHER * policy.service_s
+    pairs = (same[1:] == same[:-1]) & together
     total, op, limit = int(pairs.sum()), "<=" if policy.order == "fifo" else ">=", 0.5
     if total < _LEAST_PAIRS:
-        return _none(kinds.OVERTAKING.name, "share", limit, f"{total} neighbours waited, {_LEAST_PAIRS} decide")
+        return _none(kinds.OVERTAKING.name, "share", limit, f"{total} neighbours waited together, {_LEAST_PAIRS} decide")
     hits = int((ends[1:] < ends[:-1])[pairs].sum())
     low, high = share_interval(hits, total)
     return Measure(kinds.OVERTAKING.name, hits / total, "share", total, low, high, limit, "<=" if op == "<=" else ">=")

@@ -442,6 +442,15 @@ def test_thirty_neighbours_decide_an_order(pairs, known):
     assert of(served(arrived, [t + 0.059 for t in arrived], [queue()]), "overtaking").value is None
 
 
+@pytest.mark.parametrize(("apart", "known"), [(0.02, True), (0.04, False)])
+def test_neighbours_that_were_not_in_line_together_decide_no_order(apart, known):
+    """Long work one after the other, 70 ms each: there together for 50 ms, or for 30 ms of the 40 ms that it takes."""
+    arrived = [1 + n * apart for n in range(100)]
+    found = of(served(arrived, [t + 0.07 for t in arrived], [queue(order="lifo")]), "overtaking")
+    assert (found.value is not None) == known
+    assert known or found.result == "unknown"
+
+
 def test_refusals_of_a_limit_are_no_answers_of_the_line():
     """An answer of 429 at once neither empties the line nor waits in it."""
     arrived = [n / 20 for n in range(800)]
