@@ -163,7 +163,9 @@ def _overtaking(policy: QueuePolicy, answered: pd.DataFrame) -> Measure:
     pairs = (same[1:] == same[:-1]) & together
     total, op, limit = int(pairs.sum()), "<=" if policy.order == "fifo" else ">=", 0.5
     if total < _LEAST_PAIRS:
-        return _none(kinds.OVERTAKING.name, "share", limit, f"{total} neighbours waited together, {_LEAST_PAIRS} decide")
+        return _none(
+            kinds.OVERTAKING.name, "share", limit, f"{total} neighbours waited together, {_LEAST_PAIRS} decide"
+        )
     hits = int((ends[1:] < ends[:-1])[pairs].sum())
     low, high = share_interval(hits, total)
     return Measure(kinds.OVERTAKING.name, hits / total, "share", total, low, high, limit, "<=" if op == "<=" else ">=")
