@@ -65,8 +65,8 @@ def _subject(history: History, edge: EdgeFact, span: Span, whole: Span, away: tu
 
 def _elsewhere(history: History, edge: EdgeFact) -> int:
     """Return how many attempts on an edge reached none of its instances: nobody, or a node that is not known."""
-    tries = history.attempts
-    return int((tries["hop"].eq(edge.name) & ~tries["replica"].isin(nodes_of(edge))).sum())
+    replicas = history.attempts.loc[history.attempts["hop"] == edge.name, "replica"]
+    return int((~replicas.isin(nodes_of(edge))).sum())
 
 
 def _share_error(edge: EdgeFact, rows: pd.DataFrame) -> tuple[Measure, str]:

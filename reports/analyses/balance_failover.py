@@ -147,7 +147,7 @@ def _herd(outage: Outage, rows: pd.DataFrame, until: float) -> Measure:
 def gap(history: History, operation: str, outage: Outage, until: float) -> Measure:
     """Return the longest time without a good answer after an outage began, and until 10 s after its end."""
     end = until if outage.back is None else min(until, outage.back + _HERD_S)
-    rows = within(history.requests, Span("after", outage.on, end))
+    rows = within(history.requests[["name", "due", "sent", "good", "degraded"]], Span("after", outage.on, end))
     rows = rows[(rows["name"] == operation) & rows["sent"].notna()]
     if rows.empty:
         return Measure(kinds.GAP.name, None, "s", why=f"nobody asked for {operation} while {outage.node} was away")

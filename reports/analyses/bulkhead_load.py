@@ -36,14 +36,16 @@ def hurt_edges(history: History) -> dict[str, list[FaultWindow]]:
 def isolation(history: History, faults: list[FaultWindow], hurt: set[str]) -> Measure:
     """Return how operations that use no hurt edge fared within some faults, against the baseline."""
     users = {name for edge in hurt for name in users_of(history, edge)}
-    sent = history.requests[history.requests["sent"].notna()]  # what never left the generator is its own fault
-    others = sent[~sent["name"].isin(sorted(users))]
+    asked = history.requests
+    sent = asked["sent"].notna()  # what never left the generator is its own fault
+    others = asked.loc[sent & ~asked["name"].isin(sorted(users)), ["due", "good"]]
     before, last = baseline(history), judged(history)
     if others.empty or before is None or last is None:
         return _none(kinds.ISOLATION, "every operation uses a hurt edge", kinds.LEAST_ISOLATION, ">=")
     calm = within(others, before)
     spans = [Span("hurt", felt(one) or 0.0, healed(one) or last.end) for one in faults]
-    rows = pd.concat([within(others, span) for span in spans]).drop_duplicates("id")
+    rows = pd.concat([within(others, span) for span in spans])
+    rows = rows[~rows.index.duplicated()]
     if calm.empty or rows.empty or not calm["good"].any():
         return _none(kinds.ISOLATION, "the others asked too little", kinds.LEAST_ISOLATION, ">=")
     usual, good, total = float(calm["good"].mean()), int(rows["good"].sum()), len(rows)
@@ -56,7 +58,8 @@ def goodput_by_load(history: History) -> tuple[Any, Any]:
     span = judged(history)
     if span is None or history.requests.empty:
         return np.array([]), np.array([])
-    counted = windows(history.requests[history.requests["sent"].notna()], span)
+    sent = history.requests["sent"].notna()
+    counted = windows(history.requests.loc[sent, ["due", "good", "degraded"]], span)
     calm = np.ones(len(counted.start), dtype=bool)
     for fault in history.faults:
         on, off = felt(fault), healed(fault)
@@ -104,14 +107,15 @@ def inversion() -> Measure:
 
 def rejection_costs(history: History) -> dict[str, Measure]:
     """Return, service by service that refused enough, what a refusal costs of an answer's CPU time."""
-    rows = history.attempts[history.attempts["status"].isin(_REFUSALS) & (history.attempts["witness"] == "envoy")]
-    refused = rows["dst"].value_counts()
+    rows = history.attempts
+    refused = rows.loc[rows["status"].isin(_REFUSALS) & (rows["witness"] == "envoy"), "dst"].value_counts()
     return {str(name): _cost(history, str(name)) for name, count in refused.items() if count >= _LEAST_REFUSED}
 
 
 def _cost(history: History, service: str) -> Measure:
-    tries = history.attempts[(history.attempts["dst"] == service) & history.attempts["status"].notna()]
-    tries = tries[tries["witness"] == "envoy"]
+    rows = history.attempts
+    mine = (rows["dst"] == service) & rows["status"].notna() & (rows["witness"] == "envoy")
+    tries = rows.loc[mine, ["replica", "t_out", "status"]]
     cpu = history.series[history.series["name"] == "cpu_s"]
     nodes = [str(node) for node in tries["replica"].unique()]
     parts = [_samples(cpu[cpu["node"] == node], tries[tries["replica"] == node]) for node in nodes]
