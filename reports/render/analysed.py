@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from reports import analyses
 from reports.analyses.base import MeasureResult
-from reports.render.words import plural, printable, quantity
+from reports.render.words import listed, plural, printable, quantity
 
 Standing = Literal["fail", "unknown", "part", "pass", "info", "none"]
 _RESULTS: tuple[MeasureResult, ...] = ("fail", "pass", "unknown", "info")
@@ -128,16 +128,17 @@ class Finding:
     title: str
     subject: str
     measure: Said
+    also: tuple[str, ...] = ()  # phases in which it broke its rule too
 
     @property
     def text(self) -> str:
         """The finding in a line: `trip overshoot of orders->payments: 6, allowed is at most 0`."""
         one = self.measure
         during = f" during {one.phase}" if one.phase else ""
+        also = f", also during {listed(list(self.also))}" if self.also else ""
         why = f" ({one.why})" if one.why else ""
-        return printable(
-            f"{one.name} of {self.subject}{during}: {quantity(one.value, one.unit)}, allowed is {one.allowed}{why}"
-        )
+        told = f"{quantity(one.value, one.unit)}, allowed is {one.allowed}{also}{why}"
+        return printable(f"{one.name} of {self.subject}{during}: {told}")
 
 
 def analysed(metrics: Mapping[str, Any]) -> Analysed:
@@ -154,14 +155,17 @@ def analysed(metrics: Mapping[str, Any]) -> Analysed:
 
 
 def findings(said: Analysed) -> list[Finding]:
-    """Return all measures that broke their rules."""
-    return [
-        Finding(key, section.title, name, one)
-        for key, section in said.items()
-        for name, subject in section.ordered()
-        for one in subject.measures
-        if one.result == "fail"
-    ]
+    """Return the measures that broke their rules; one that did so in the whole run names the phases besides."""
+    found = []
+    for key, section in said.items():
+        for name, subject in section.ordered():
+            broke = [one for one in subject.measures if one.result == "fail"]
+            whole = {one.name for one in broke if not one.phase}
+            for one in broke:
+                also = tuple(other.phase for other in broke if other.name == one.name and other.phase)
+                if not one.phase or one.name not in whole:
+                    found.append(Finding(key, section.title, name, one, () if one.phase else also))
+    return found
 
 
 def overview(said: Analysed) -> list[tuple[str, SectionSaid]]:
@@ -179,7 +183,7 @@ def tally(said: Analysed) -> str:
     if not judged:
         return "No finding: no measure had a rule to be judged by."
     broken, kept = results["fail"], results["pass"]
-    head = plural(broken, "finding") if broken else "No finding"
+    head = plural(len(findings(said)), "finding") if broken else "No finding"
     parts = [f"{kept} of {plural(judged, 'measure')} with a rule kept to it"]
     parts += [f"{broken} broke it"] if broken else []
     parts += [f"{results['unknown']} could not be decided"] if results["unknown"] else []

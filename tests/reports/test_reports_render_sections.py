@@ -112,6 +112,18 @@ def test_finding_says_what_was_allowed():
     assert texts == ["made overshoot of a: 6, allowed is at most 0 (6 calls passed after it had opened)"]
 
 
+def test_a_finding_is_told_once():
+    """What broke its rule in the whole run and in a phase too is one finding; in a phase alone it names the phase."""
+    phased = replace(OVERSHOOT, phase="fault", why="")
+    both = Subject("a", "", (replace(OVERSHOOT, why=""), phased))
+    texts = [one.text for one in findings(said(both, Subject("b", "", (phased,))))]
+    assert texts == [
+        "made overshoot of a: 6, allowed is at most 0, also during fault",
+        "made overshoot of b during fault: 6, allowed is at most 0",
+    ]
+    assert tally(said(both)) == "1 finding: 0 of 2 measures with a rule kept to it, 2 broke it."
+
+
 @pytest.mark.parametrize(
     ("subjects", "text"),
     [
