@@ -37,6 +37,7 @@ from targets.stub.policies import policies
 from targets.stub.variants import Variant, load
 from targets.stub.wire import CallError, Pool
 
+PATIENCE_S = 20.0  # with a machine that others keep busy
 LEAD_S = 1.0  # for bring-up; a slower one starts a whole number of seconds later
 
 
@@ -100,7 +101,7 @@ class Stand(Standing):
 
     async def metrics(self, node: str) -> dict[str, float]:
         """Return a service's counts."""
-        reply = await Pool(self.addresses()[node]).ask(b"GET /metrics HTTP/1.1\r\nhost: rig\r\n\r\n", 2.0)
+        reply = await Pool(self.addresses()[node]).ask(b"GET /metrics HTTP/1.1\r\nhost: rig\r\n\r\n", PATIENCE_S)
         pairs = (line.removeprefix("stub_").split() for line in reply.body.decode().splitlines())
         return {name: float(value) for name, value in pairs}
 
