@@ -60,7 +60,7 @@ class Bulkhead(Record):
 
 
 class Limiter(Record):
-    """A moving-window limit for each tenant, kept in each process."""
+    """A sliding-window limit for each tenant, kept in each process."""
 
     tenant_rps: Annotated[float, Field(gt=0)]  # over all instances together
     window_s: Seconds
