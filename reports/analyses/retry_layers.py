@@ -157,6 +157,8 @@ def _numbered(name: str, policy: RetryPolicy | None, tries: Tries, *, wire: bool
 
 def _again_on_wire(wire: Tries, layer: Layer) -> Bools:
     """Tell which calls on the wire a service made as another try: those that began within one of its later tries."""
+    if not len(layer.tries):
+        return np.zeros(len(wire), dtype=bool)
     again = np.zeros(len(layer.tries), dtype=bool)
     again[layer.pairs.later] = True
     at = began_last(layer.tries.request, layer.tries.t_in, wire)

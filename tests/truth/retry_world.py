@@ -206,3 +206,41 @@ def failing(share, status=503):
 def dead(begin, end, status=503):
     """Return a law under which every attempt of a time fails."""
     return lambda now, _rng: status if begin <= now < end else 200
+
+
+def nonsense(seed):
+    """Return a history of random rows: missing and infinite times, unknown requests, ends before begins, no phases."""
+    rng = random.Random(seed)
+    hops = (EDGE, EDGE, "top->front", "front->back-lb", "x->y")
+    requests = [
+        {"id": str(n), "due": rng.uniform(0, 40), "outcome": rng.choice(["ok", "timeout"]), "key": rng.choice(["", "k"]),
+         "done": rng.choice([None, math.nan, 41.0]), "retry_after": rng.choice([None, 1.0])}
+        for n in range(rng.randint(0, 12))
+    ]  # fmt: skip
+    attempts = [
+        {"lid": rng.choice(["", "nobody", *"0123456789"]), "hop": rng.choice(hops), "attempt_no": rng.randint(0, 4),
+         "t_in": rng.choice([at, at, at, at, math.nan]), "t_out": rng.choice([at + 0.1, at + 5, at - 1, math.inf]),
+         "status": rng.choice([200, 404, 429, 503, None]), "flags": rng.choice(["", "UF", "UT", "UC,UF", "timeout"]),
+         "deadline_left": rng.choice([None, 1.0, 0.0, -1.0]), "cancelled": rng.random() < 0.3,
+         "witness": rng.choice(["envoy", "envoy", "service"]), "dst": rng.choice(["front", "back"])}
+        for at in (rng.uniform(-1, 45) for _ in range(rng.randint(0, 60)))
+    ]  # fmt: skip
+    policies = [_nonsense_policy(rng, edge) for edge in ("top->front", EDGE) for _ in range(rng.randint(0, 4))]
+    phases = rng.choice(
+        [PHASES, {"only": (0.0, 5.0)}, {"warm": (0.0, 1.0), "fault": (1.0, 1.0), "recovery": (1.0, 40.0)}]
+    )
+    edges = {"top->front": rng.randint(1, 2), EDGE: rng.randint(1, 2)}
+    return make(requests, attempts, policies=policies, phases=phases, edges=edges)
+
+
+def _nonsense_policy(rng, edge):
+    budget = {"budget": rng.choice(["none", "ratio", "tokens", "active"]), "budget_share": 0.1, "max_tokens": 3.0}
+    pauses = {"base_s": rng.choice([0.0, 0.1]), "max_s": rng.choice([0.0, 0.5]), "replicas": rng.randint(1, 3)}
+    jitter = rng.choice(["none", "full", "equal", "additive"])
+    times = {"attempt_timeout_s": rng.choice([None, 0.2]), "total_timeout_s": rng.choice([None, 1.0])}
+    kind = rng.choice([
+        {"kind": "retry", "attempts": rng.randint(1, 4), "jitter": jitter, **budget, **pauses, **times},
+        {"kind": "timeout", "seconds": rng.choice([0.0, 0.1]), "scope": rng.choice(["connect", "attempt", "total"])},
+        {"kind": "hedge", "after_s": rng.choice([0.0, 0.05]), "most": rng.choice([0.0, 0.1])},
+    ])  # fmt: skip
+    return {"edge": edge, "holder": rng.choice(["top", "front", "front-lb", "back-lb"]), **kind}

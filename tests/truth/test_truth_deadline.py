@@ -1,7 +1,10 @@
 """Timeouts and deadlines, from rows whose truth is known: what each defect costs, found by its own measure."""
 
+import math
+
 import pytest
 from histories import EDGE, make
+from retry_world import nonsense
 
 from reports.analyses.deadline import DEADLINE, RUN, analyse
 from reports.statistics import share_interval
@@ -265,3 +268,11 @@ def test_the_picture_shows_the_longest_attempt_beside_its_timeout():
     tries = tried([0.4 if n == 55 else 0.02 for n in range(100)])
     longest, limit = subject(make(asked(), tries, policies=[timeout(0.5)])).picture.lines
     assert (longest.y[5], longest.y[4], limit.y) == (pytest.approx(0.4), pytest.approx(0.02), (0.5, 0.5))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_the_rows_say_it_speaks(seed):
+    """No rows make it fail, and no number of it is NaN."""
+    section = analyse(nonsense(seed))
+    assert section.why or section.sentence
+    assert not [m for one in section.subjects for m in one.measures if m.value is not None and math.isnan(m.value)]

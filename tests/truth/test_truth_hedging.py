@@ -5,6 +5,7 @@ import random
 
 import pytest
 from histories import EDGE, make
+from retry_world import nonsense
 
 from reports.analyses.hedging import HEDGING, analyse
 
@@ -214,3 +215,11 @@ def test_a_hedge_counts_in_the_second_in_which_its_call_began():
 def test_no_hedge_may_be_early():
     """A single one is a finding."""
     assert subject(*calls(), [hedge()]).measure("early hedges").limit == 0
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_the_rows_say_it_speaks(seed):
+    """No rows make it fail, and no number of it is NaN."""
+    section = analyse(nonsense(seed))
+    assert section.why or section.sentence
+    assert not [m for one in section.subjects for m in one.measures if m.value is not None and math.isnan(m.value)]

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 from histories import EDGE, make
-from retry_world import Active, Ratio, Rule, Tokens, World, always, dead, failing, steadily
+from retry_world import Active, Ratio, Rule, Tokens, World, always, dead, failing, nonsense, steadily
 
 from reports.analyses.base import Analysis
 from reports.analyses.retry import RETRY, analyse
@@ -493,3 +493,11 @@ def test_the_picture_counts_every_attempt():
     width = lines["retries"].x[1] - lines["retries"].x[0]
     sums = {name: sum(line.y) * width for name, line in lines.items()}
     assert sums == {"first tries": pytest.approx(20 * 40), "retries": pytest.approx(20 * 40)}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_the_rows_say_it_speaks(seed):
+    """No rows make it fail, and no number of it is NaN."""
+    section = analyse(nonsense(seed))
+    assert section.why or section.sentence
+    assert not [m for one in section.subjects for m in one.measures if m.value is not None and math.isnan(m.value)]
