@@ -108,6 +108,20 @@ def test_a_missing_attempt_tells_where_nine_of_ten_requests_make_one(use, traced
     assert (measure(world.history(), "shielding").value is not None) == traced
 
 
+@pytest.mark.parametrize("outcome", ["ok", "degraded"])
+@pytest.mark.parametrize(("missing", "opened"), [(1, False), (2, True)])
+def test_missing_attempts_are_refusals_when_chance_says_so(outcome, missing, opened):
+    """In peace all requests make one, so many that the chance of none is 1.8 %: not one in a thousand, but squared."""
+    calls = [t for t in evenly(20.0) if not 15.0 < t < 17.0]
+    world = simulate(rule_of(), lambda *_: ("ok", 0.01), calls)
+    share = 0.025 ** (1 / sum(t < 10.0 for t in calls))
+    assert (1 - share) ** 2 < 0.001 < 1 - share
+    for n in range(missing):
+        world.requests.append({"id": f"missing{n}", "due": 15.5 + n * 0.1, "outcome": outcome})
+    section = section_of(BREAKER, world.history(tell=False))
+    assert bool(section.subjects[0].facts["holders"][0]["wire"]) == opened
+
+
 @pytest.mark.parametrize(("took", "timed_out"), [(0.96, True), (0.94, False)])
 def test_a_call_left_at_nineteen_twentieths_of_its_timeout_had_timed_out(took, timed_out):
     """Of 0.2 s; a call that was left earlier was cancelled and counts for nothing."""
