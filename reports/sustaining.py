@@ -113,7 +113,7 @@ def _calls(seen: Wire, before: Span, after: Span, asked: tuple[int, ...]) -> lis
             continue
         share = share_interval(int(late[place]), int(calm[place] + late[place]))[0]
         low = share / (1 - share) * asked[0] / asked[1]  # ratio of two Poisson rates, by the exact binomial interval
-        rates = (calm[place] / asked[0], late[place] / asked[1])
+        rates = (float(calm[place] / asked[0]), float(late[place] / asked[1]))
         surplus = late[place] - rates[0] * asked[1]
         found.append(Signal("retries" if 2 * extra[place] > surplus else "calls", edge, *rates, low))
     return found
@@ -121,10 +121,11 @@ def _calls(seen: Wire, before: Span, after: Span, asked: tuple[int, ...]) -> lis
 
 def _waits(seen: Wire, before: Span, after: Span) -> list[Signal]:
     calm, late = _least(seen, before), _least(seen, after)
-    both = sorted(set(calm.index) & set(late.index))
+    both = sorted(set(calm) & set(late))
     return [
-        Signal("queue wait", seen.edges[place], calm[place], late[place], late[place] / max(calm[place], 1e-9))
+        Signal("queue wait", seen.edges[place], calm[place], late[place], late[place] / calm[place])
         for place in both
+        if calm[place] > 0
     ]
 
 
@@ -134,9 +135,10 @@ def _deepest(waits: list[Signal]) -> list[Signal]:
     return [one for one in waits if one.edge.partition("->")[2] not in slow]
 
 
-def _least(seen: Wire, span: Span) -> "pd.Series[float]":
+def _least(seen: Wire, span: Span) -> dict[int, float]:
     """Return, edge by edge, the median over windows of 5 s of the least time that an attempt took."""
     counted = seen.worked & (seen.t >= span.start) & (seen.t < span.end) & ~np.isnan(seen.took)
     window = (seen.t[counted] - span.start) // min(WAIT_WINDOW_S, max(span.seconds, 1e-9))
     frame = pd.DataFrame({"edge": seen.edge[counted], "window": window, "took": seen.took[counted]})
-    return frame.groupby(["edge", "window"])["took"].min().groupby("edge").median()
+    least = frame.groupby(["edge", "window"])["took"].min().groupby("edge").median()
+    return dict(zip(least.index.tolist(), least.tolist(), strict=True))
