@@ -214,7 +214,7 @@ def nonsense(seed):
     hops = (EDGE, EDGE, "top->front", "front->back-lb", "x->y")
     requests = [
         {"id": str(n), "due": rng.uniform(0, 40), "outcome": rng.choice(["ok", "timeout"]),
-         "key": rng.choice(["", "k"]), "done": rng.choice([None, math.nan, 41.0]), "retry_after": rng.choice([None, 1.0])}
+         "key": rng.choice(["", "k"]), "done": rng.choice([math.nan, 41.0]), "retry_after": rng.choice([None, 1.0])}
         for n in range(rng.randint(0, 12))
     ]  # fmt: skip
     attempts = [
