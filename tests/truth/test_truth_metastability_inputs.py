@@ -7,6 +7,8 @@ from histories import EDGE, make
 from scipy import stats
 
 from reports import overload
+from reports.analyses import section_of
+from reports.analyses.metastability import METASTABILITY
 from reports.overload import Capacity, Trigger, capacity_of, drain_s, load_ratio, needed_s, trigger_of, vulnerable
 from reports.phases import Span, baseline
 from reports.sustaining import signals, wire
@@ -35,6 +37,7 @@ def test_the_load_ratio_is_the_least_that_two_counts_prove(before, after):
     expected = share / (1 - share) * 10 / 5
     assert load_ratio(history, CALM, Span("after", 20.0, 25.0)) == pytest.approx(expected)
     assert load_ratio(history, CALM, Span("empty", 30.0, 35.0)) == 0.0
+    assert load_ratio(history, Span("empty", 30.0, 35.0), CALM) == 0.0
 
 
 @pytest.mark.parametrize(("rates", "found"), [
@@ -71,7 +74,9 @@ def test_turned_away_calls_are_no_sign_of_capacity():
     assert capacity_of(history, wire(history), baseline(history), trigger_of(history)) is None
 
 
-@pytest.mark.parametrize(("per_s", "load", "fault"), [(50.0, 30.0, 5.0), (50.0, 45.0, 20.0), (50.0, 50.0, 5.0)])
+@pytest.mark.parametrize(
+    ("per_s", "load", "fault"), [(50.0, 30.0, 5.0), (50.0, 45.0, 20.0), (50.0, 49.5, 5.0), (50.0, 50.0, 5.0)]
+)
 def test_a_backlog_drains_at_what_is_left_of_the_capacity(per_s, load, fault):
     """In lambda |F| / (C - lambda) seconds; five times that is watched, and a minute at least."""
     capacity, trigger = Capacity(EDGE, per_s, load, "declared"), Trigger("x", Span("fault", 10.0, 10.0 + fault))
@@ -109,6 +114,15 @@ def test_vulnerable_are_retries_beyond_the_capacity_before_a_line_longer_than_pa
     assert (capacity.per_s, capacity.load) == (50.0, 20.0)
     assert bool(vulnerable(history, capacity)) is open_to_it
     assert overload.vulnerable(history, None) == ""
+
+
+@pytest.mark.parametrize(("rate", "said"), [(100, "metastable"), (108, "metastable"), (140, "overload")])
+def test_a_tenth_more_load_than_before_makes_it_overload(rate, said):
+    """100/s in peace, and nothing but timeouts for a minute after the fault."""
+    rows = [row | {"outcome": "timeout" if row["due"] > 20 else "ok"} for row in asked((100, 0, 20), (rate, 20, 80))]
+    phases = {"baseline": (0.0, 10.0), "fault": (10.0, 20.0), "recovery": (20.0, 80.0)}
+    section = section_of(METASTABILITY, make(rows, phases=phases, faults=FAULT))
+    assert section.subjects[0].facts["verdict"] == said
 
 
 def found(tries, feed):
