@@ -4,6 +4,7 @@ Adding a fault is one file in this folder: a subclass of `Fault` with its parame
 `faults.catalogue.load()`; its docstring becomes its row in the documentation.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class UndoError(TargetError):
         self.undo = undo
 
 
-class Fault(BaseModel):
+class Fault(BaseModel, ABC):
     """Base of all faults. Fields are the scenario's parameters; `kind` is the scenario's key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -65,9 +66,9 @@ class Fault(BaseModel):
     needs: ClassVar[str]  # name of the capability protocol in targets.base; "" for none
 
     @property
+    @abstractmethod
     def where(self) -> str:
         """The edge, link or node that it hurts, as written in the scenario."""
-        raise NotImplementedError
 
     @property
     def heals_itself(self) -> bool:
@@ -89,9 +90,9 @@ class Fault(BaseModel):
         """Seconds after which a canary gives up."""
         return PROBE_TIMEOUT
 
+    @abstractmethod
     def links(self, target_map: TargetMap) -> tuple[Link, ...]:
         """Return the links at which the fault must be felt; empty when the target has no such place."""
-        raise NotImplementedError
 
     def unfit(self, target_map: TargetMap) -> str:
         """Return why this target cannot take the fault although it has the place and the capability; "" when it can."""
@@ -102,14 +103,15 @@ class Fault(BaseModel):
         """Return the share of canaries that must feel it (V4), 0 to 1."""
         return 1.0
 
+    @abstractmethod
     def text(self) -> str:
         """Return it in a person's words: `latency 900 ms ± 100 ms on orders->payments`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def felt(self, seen: Observation, calm: Calm) -> bool:
         """Tell whether one canary felt the fault."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply(self, target: Target, journal: Journal) -> AbstractAsyncContextManager[None]:
         """Break on entry, undo on exit; the undo is in the journal before the deed.
 
@@ -120,7 +122,6 @@ class Fault(BaseModel):
         UndoError
             It could not be taken back, alone or in an ExceptionGroup with what ended the body.
         """
-        raise NotImplementedError
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """What the HTTP faults share: an edge that an Envoy carries, and a share of its requests."""
 
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -55,9 +56,9 @@ class EnvoyFault(Fault):
         share = "" if self.share == 1 else f" for {percent(self.share)} of requests"
         return f"on {self.edge}{share}"
 
+    @abstractmethod
     def filter(self) -> HttpFault:
         """Return what the Envoy is told."""
-        raise NotImplementedError
 
     @asynccontextmanager
     async def apply(self, target: Target, journal: Journal) -> AsyncIterator[None]:

@@ -1,6 +1,7 @@
 """What the Toxiproxy faults share: an edge or a link, a direction, a share of its connections; all links or none."""
 
 import secrets
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -51,9 +52,9 @@ class ToxicFault(LinkFault):
         1.0, description="share of connections, 1% to 100%, all by default; keep-alive makes it lumpy"
     )
 
+    @abstractmethod
     def attributes(self) -> Mapping[str, int]:
         """Return the toxic's attributes as the server knows them."""
-        raise NotImplementedError
 
     def share_felt(self) -> float:
         """Return the share of connections."""
