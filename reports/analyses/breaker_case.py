@@ -18,6 +18,7 @@ from reports.policies import BreakerPolicy
 
 EXACT: Final = 0.005  # seconds between a call's end in the holder's own record and the decision that it leads to
 TICK: Final = 0.001  # seconds by which two clocks of one machine may differ
+ABORT: Final = "abort"  # the kind of fault with which a proxy answers in the callee's place
 _NO_TURNS: Final[tuple[Turn, ...]] = ()
 
 
@@ -81,6 +82,7 @@ class Case:
     wrong: Mapping[str, tuple[Role, ...]]
     told: Mapping[str, tuple[Role, ...]]  # by input, the roles that nothing contradicts
     pooled: bool  # several processes whose calls cannot be told apart: no rule can be held to them
+    aborted: bool  # a fault made the proxy itself answer calls, which its log of attempts does not have
 
     @property
     def rule(self) -> BreakerPolicy:
@@ -174,7 +176,8 @@ def case_of(history: History, guard: Guard, memo: dict[str, pd.DataFrame]) -> Ca
     counts = {**declared, **{kind: roles[0] for kind, roles in wrong.items()}}
     told = observed(guard.policy, stays, slack) if judged_here else {}
     effect = _effect(history.faults, guard)
-    return Case(guard, met, holders, span, baseline(history), effect, slack, counts, wrong, told, pooled)
+    aborted = any(fault.plan.kind == ABORT and _touches(fault, guard) for fault in history.faults)
+    return Case(guard, met, holders, span, baseline(history), effect, slack, counts, wrong, told, pooled, aborted)
 
 
 def _holders(

@@ -36,6 +36,7 @@ SHIELD: Final = 0.9  # load kept from a callee in a total outage
 OUTAGE: Final = 0.95  # share of failing attempts from which an outage is total
 APART: Final = 0.1  # share of the open time in which two witnesses may differ
 NEAR: Final = 1.5  # seconds between two probes that speak for the time between them
+ABORTED: Final = "calls that the proxy aborted are not in its log, and may have opened it"
 NO_CALLS: Final = "no call was recorded"
 UNTOLD: Final = "the calls of its processes cannot be told apart"
 UNTRACED: Final = "a refused call leaves no trace: too few requests use the edge for a missing attempt to tell"
@@ -56,6 +57,8 @@ def earned(case: Case) -> tuple[Measure, Measure]:
     missed = Measure(MISSED_OPENS.name, float(found.missed), "", calls, limit=0.0)
     if case.silent and trips and case.rule.rule != "consecutive":
         return nothing(FALSE_OPENS, WIRE_ALONE), missed
+    if case.aborted and found.unearned:
+        return nothing(FALSE_OPENS, ABORTED), missed
     return Measure(FALSE_OPENS.name, float(found.unearned), "", trips, limit=0.0), missed
 
 

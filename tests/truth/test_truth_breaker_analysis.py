@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from breaker_said import OPEN, SLACK, broken, measure, outage, subject, value
@@ -179,6 +180,14 @@ def test_one_failure_too_early_is_found():
     """Four in a row where five are declared: no order of the calls makes five."""
     found = outage(flaws=Flaws(off_by=-1)).history()
     assert (value(found, "false opens"), broken(found)) == (1, {"false opens"})
+
+
+def test_calls_that_a_fault_answered_may_have_opened_it():
+    """An aborted call is in no log: an opening that the seen calls do not explain is no finding then."""
+    found = outage(flaws=Flaws(off_by=-1)).history()
+    aborts = tuple(replace(one, plan=one.plan.model_copy(update={"kind": "abort"})) for one in found.faults)
+    hidden = replace(found, faults=aborts)
+    assert (value(hidden, "false opens"), broken(hidden)) == (None, set())
 
 
 @pytest.mark.parametrize("rule", [{}, {"rule": "count_window", "window": 10, "threshold": 0.5, "minimum": 10},
