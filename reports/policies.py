@@ -95,6 +95,7 @@ class QueuePolicy(_Policy):
     order: Literal["fifo", "lifo"] = "fifo"
     drop_expired: bool = False
     service_s: float = 0.0  # mean time of one piece of work
+    spent_series: tuple[str, ...] = ()  # series in which the callee counts seconds of work, and of its wait before
 
 
 class HedgePolicy(_Policy):

@@ -33,6 +33,7 @@ def make(
     edges: Mapping[str, int] | None = None,
     deadline: float = 1.0,
     variant: str = "full",
+    series: Iterable[Mapping[str, Any]] = (),
 ) -> History:
     """Return a complete history.
 
@@ -56,6 +57,8 @@ def make(
         Edge -> number of instances of its callee; `front->back` with 1 unless given. Each is carried by an Envoy.
     deadline
         Seconds, of the only operation `ask`.
+    series
+        Rows of the table of samples: `t`, `node`, `name` and `value`.
     """
     edges = edges or {EDGE: 1}
     plan = {
@@ -79,7 +82,7 @@ def make(
         header=header,
         requests=table,
         attempts=with_request(_typed(tried, ATTEMPTS).sort_values("t_in", ignore_index=True), table),
-        series=_typed([], SERIES),
+        series=_typed([{"labels": "", **row} for row in series], SERIES),
         events=tuple(sorted([{"t": 0.0, "kind": "mark", "name": "load_start"}, *events], key=lambda one: one["t"])),
         canaries=pd.DataFrame([[e.get(c) for c in CANARY_COLUMNS] for e in events if e["kind"] == "canary"],
                               columns=list(CANARY_COLUMNS)),

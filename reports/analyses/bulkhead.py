@@ -7,6 +7,7 @@ from reports.analyses import bulkhead_load as load
 from reports.analyses import bulkhead_queue as queue
 from reports.analyses.base import Analysis, Line, Measure, Picture, Section, Subject
 from reports.analyses.bulkhead_flight import in_flight, little, odd_on, over_time
+from reports.analyses.bulkhead_used import for_nobody
 from reports.history import FaultWindow, History
 from reports.phases import Span, judged
 from reports.policies import BulkheadPolicy, QueuePolicy
@@ -55,6 +56,7 @@ def _edge(history: History, name: str, whole: Span, hurt: dict[str, list[FaultWi
     for line in lines[:1]:
         waits = queue.measures(history, line)
         found += waits
+        found += [one for one in [for_nobody(history, line, whole)] if one is not None]
         told["theory"] = queue.theory_of(history, line)
         said.append(_of_line(line, {one.name: one for one in waits}))
     if name in hurt:

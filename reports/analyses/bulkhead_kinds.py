@@ -8,6 +8,7 @@ SLACK: Final = 0.05  # seconds that a busy machine may be late by
 LEAST_ISOLATION: Final = 0.95
 MOST_ERLANG_ERROR: Final = 0.02
 LEAST_PEAK: Final = 0.7
+MOST_FOR_NOBODY: Final = 0.05
 
 _ATTEMPTS: Final = "attempts: hop, src, replica, t_in, t_out, status"
 
@@ -152,7 +153,17 @@ COST: Final = MeasureKind(
     blind="work that the process does beside; CPU clocks of 10 ms",
     subject="service",
 )
+FOR_NOBODY: Final = MeasureKind(
+    name="work for nobody",
+    unit="share",
+    about="time of the callee whose answer nobody got: work begun after its deadline, or when its caller had left",
+    formula="1 - seconds of attempts until their answer / seconds that the callee counts of work and of its wait before "
+    "it; 429, 503 and 504 are no answers of work; low: what each worker begins within 50 ms, and one more; limit 5 %",
+    source="Google SRE book, ch. 21 and 22 (cancellation and deadline propagation)",
+    inputs=f"{_ATTEMPTS}; series: the counts that the declared queue names",
+    blind="callees that do not count their work; the way there and back, which hides as much of it",
+)
 KINDS: Final = (
-    IN_FLIGHT, ISOLATION, ERLANG, BOUND, WAITING, WAIT, WAIT_P99, STANDING, OVERTAKING, LITTLE, KNEE, PEAK, INVERSION,
-    COST,
+    IN_FLIGHT, ISOLATION, ERLANG, BOUND, WAITING, WAIT, WAIT_P99, STANDING, OVERTAKING, FOR_NOBODY, LITTLE, KNEE, PEAK,
+    INVERSION, COST,
 )  # fmt: skip

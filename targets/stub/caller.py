@@ -38,6 +38,7 @@ class Asking:
     exchange: Exchange
     deadline: float  # the caller's, clock seconds
     call: Call
+    tried: bool = False  # an attempt was made: the breaker did not refuse it
 
     def message(self, deadline_ms: str) -> bytes:
         """Return the request as back gets it."""
@@ -87,7 +88,6 @@ class Caller:
         asking = self._asking(exchange, arrived)
         if self._rule.hedge is not None:
             return await self._hedged(asking, self._rule.hedge)
-        self._retrier.begin(time.monotonic())
         number = 1
         while True:
             end = await self._once(asking)
@@ -130,6 +130,9 @@ class Caller:
 
     async def _attempt(self, asking: Asking, now: float) -> End:
         left = asking.call.until - now
+        if not asking.tried:
+            self._retrier.begin(now)
+        asking.tried = True
         self.attempts += 1
         try:
             reply = await self._pool.ask(

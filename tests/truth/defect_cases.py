@@ -207,6 +207,23 @@ SHORT_LINE = Case(
         back={"workers": 2, "service": {"law": "constant", "mean_s": 0.1}, "queue": {"bound": 4}},
     ),
 )
+TOO_LATE = Case(  # the last one has a long deadline, and gives back the time to work off the rest
+    [*asks(even(20000, 0.002, 0.1), deadline=0.29), *asks([1.5])],
+    "none",
+    numbers(
+        {"timeout_s": 3.0},
+        back={"workers": 1, "service": {"law": "constant", "mean_s": 0.02}, "queue": {"drop_expired": True}},
+    ),
+    **outage(0.05, 1.4),
+)
+HEEDS = Case(
+    [*asks(even(10, 2.0, 0.1)), *asks(even(10, 2.0, 0.15), leaves=0.1)],
+    "none",
+    numbers(
+        {"timeout_s": 3.0}, back={"workers": 6, "service": {"law": "constant", "mean_s": 0.3}, "heeds_leaving": True}
+    ),
+    **outage(0.05, 2.5),
+)
 LONG_LINE = Case(
     asks(even(300, 0.2, 0.1)),
     "none",
@@ -281,14 +298,12 @@ PLANTED: Sequence[Planted] = (
     Planted("deadline_not_passed", PAUSING, ("deadline propagation",)),
     Planted("bulkhead_off_by_one", FEW_AT_ONCE, ("most in flight",)),
     Planted("queue_unbounded", SHORT_LINE, ("most waiting",)),
+    Planted("serves_expired", TOO_LATE, ("work for nobody",)),
+    Planted("works_for_nobody", HEEDS, ("work for nobody",)),
     Planted("order_reversed", LONG_LINE, ("overtaking",)),
     Planted("hedges_always", HEDGED, ("early hedges",)),
     Planted("no_drain", STOPPED, ("drain loss",)),
 )  # fmt: skip
-UNSEEN = {
-    "serves_expired": "front hangs up at the deadline: what back begins after it is on no wire",
-    "works_for_nobody": "front hangs up when its client leaves: what back goes on with is on no wire",
-}
 
 
 def with_defect(planted: Planted) -> Case:

@@ -37,6 +37,7 @@ from targets.stub.policies import policies
 from targets.stub.variants import Variant, load
 from targets.stub.wire import CallError, Pool
 
+_TICK_S = 0.001
 PATIENCE_S = 20.0  # with a machine that others keep busy
 LEAD_S = 1.0  # for bring-up; a slower one starts a whole number of seconds later
 
@@ -180,7 +181,8 @@ async def _play(case: Case) -> Played:
             gauges = {node: await stand.metrics(node) for node in site.services if node in running}
         collector.drain()
     _accept(collector, notes, site)
-    return Played(_history(case, variant, client, notes, start), client.waits, gauges, variant, notes.lines)
+    history = _history(case, variant, client, notes, (start, gauges))
+    return Played(history, client.waits, gauges, variant, notes.lines)
 
 
 def _accept(collector: Collector, notes: "_Notes", site: sites.Site) -> None:
@@ -282,19 +284,32 @@ def _message(lid: str, shot: Shot, sent: float) -> bytes:
     return f"{shot.method} {shot.path} HTTP/1.1\r\n{head}\r\n".encode()
 
 
-def _history(case: Case, variant: Variant, client: _Client, notes: _Notes, start: float) -> History:
+def _history(
+    case: Case, variant: Variant, client: _Client, notes: _Notes, seen: tuple[float, Mapping[str, Mapping[str, float]]]
+) -> History:
+    """Put it together; `seen` is when the load began, and what the services had counted when all was over."""
+    start, gauges = seen
     end = max((float(row["done"]) for row in client.rows), default=0.0)
     attempts = [
         row | {"t_in": row["t_in"] - start, "t_out": None if row["t_out"] is None else row["t_out"] - start}
         for row in notes.rows
     ]
     events = [event | {"t": event["t"] - start} for event in notes.events]
+    phases = case.phases or {"baseline": (0.0, math.ceil(end + 0.01))}
+    last = max(end for _, end in phases.values()) - _TICK_S
+    series = [
+        {"t": t, "node": node, "name": f"stub_{name}", "value": value if t else 0.0}
+        for node, counts in gauges.items()
+        for name, value in counts.items()
+        for t in (0.0, last)
+    ]
     return histories.make(
         client.rows,
         attempts,
         events,
         policies=json.loads(json.dumps(policies(variant))),
-        phases=case.phases or {"baseline": (0.0, math.ceil(end + 0.01))},
+        phases=phases,
+        series=series,
         faults=case.faults,
         edges={"edge->front": 1, "front->back": variant.back.instances},
         deadline=max((shot.deadline for shot in case.shots), default=1.0),

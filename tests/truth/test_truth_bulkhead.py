@@ -482,3 +482,39 @@ def test_the_picture_shows_calls_in_flight_and_how_many_may_run():
     assert set(calls.y[:100]) == set(calls.y[200:]) == {0.0}
     assert set(calls.y[100:200]) == {4.0}
     assert (bound.x, bound.y) == ((0.0, 40.0), (8.0, 8.0))
+
+
+@pytest.mark.parametrize(("lost", "result"), [(0, "pass"), (60, "fail")])
+def test_work_whose_answer_nobody_got_is_what_the_callee_counts_beyond_the_answers(lost, result):
+    """100 answers of 70 ms, 50 ms of them a wait; as long for each whose caller had left. A restart counts anew."""
+    arrived = [n / 20 for n in range(100 + lost)]
+    rows = [{"id": str(n), "due": t, "outcome": "ok" if n < 100 else "timeout"} for n, t in enumerate(arrived)]
+    tries = [{"lid": str(n), "t_in": t} | ({"t_out": t + 0.07} if n < 100 else
+             {"t_out": t + 0.01, "status": None, "cancelled": True}) for n, t in enumerate(arrived)]  # fmt: skip
+    half = (100 + lost) / 2
+    series = [
+        {"t": t, "node": "back-1", "name": name, "value": share * half * each}
+        for name, each in (("busy", 0.02), ("wait", 0.05))
+        for t, share in ((0.0, 0.0), (4.0, 1.0), (299.0, 0.5), (299.5, 1.0))
+    ]
+    policies = [queue(spent_series=["busy", "wait"])]
+    found = of(
+        section_of(BULKHEAD, make(rows, tries, policies=policies, phases=LONG, series=series)), "work for nobody"
+    )
+    spent, used = (100 + lost) * 0.07, 100 * 0.07
+    slack = (1 + SLACK / SERVICE) * WORKERS * 0.07
+    assert found.value == pytest.approx(1 - used / spent)
+    assert found.low == pytest.approx(max(0.0, 1 - (used + slack) / spent))
+    assert (found.samples, found.result) == (100, result)
+
+
+@pytest.mark.parametrize(("answers", "known"), [(9, False), (10, True)])
+def test_few_answers_tell_nothing_of_work_for_nobody(answers, known):
+    """Ten decide; a queue that names no series has no such measure."""
+    rows = [{"id": str(n), "due": 1.0 + n} for n in range(answers)]
+    tries = [{"lid": str(n), "t_in": 1.0 + n, "t_out": 1.02 + n} for n in range(answers)]
+    series = [{"t": t, "node": "back-1", "name": "busy", "value": t} for t in (0.0, 299.0)]
+    told = make(rows, tries, policies=[queue(spent_series=["busy"])], phases=LONG, series=series)
+    assert (of(section_of(BULKHEAD, told), "work for nobody").value is not None) == known
+    silent = make(rows, tries, policies=[queue()], phases=LONG, series=series)
+    assert of(section_of(BULKHEAD, silent), "work for nobody") is None
