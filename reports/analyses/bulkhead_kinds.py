@@ -157,8 +157,8 @@ FOR_NOBODY: Final = MeasureKind(
     name="work for nobody",
     unit="share",
     about="time of the callee whose answer nobody got: work begun after its deadline, or when its caller had left",
-    formula="1 - seconds of attempts until their answer / seconds that the callee counts of work and of its wait before "
-    "it; 429, 503 and 504 are no answers of work; low: what each worker begins within 50 ms, and one more; limit 5 %",
+    formula="1 - seconds of attempts until their answer / seconds that the callee counts of work and of its wait before"
+    " it; 429, 503 and 504 are no answers of work; low: what each worker begins within 50 ms, and one more; limit 5 %",
     source="Google SRE book, ch. 21 and 22 (cancellation and deadline propagation)",
     inputs=f"{_ATTEMPTS}; series: the counts that the declared queue names",
     blind="callees that do not count their work; the way there and back, which hides as much of it",
