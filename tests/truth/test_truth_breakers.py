@@ -286,6 +286,9 @@ def real(rule, outages=((AT, UNTIL, 1.0),), rate=RATE):
     return Case(asks(even(rate, 3.5), deadline=9.0), "breaker", numbers, [("front->back", AT, UNTIL)], serial=True)
 
 
+STAMP_S = 0.005  # between a decision and the time that its event carries, on a busy machine
+
+
 def moves(played):
     return [(e["from"], e["to"], e["t"]) for e in played.history.of_kind("breaker")]
 
@@ -316,7 +319,7 @@ def _probes(played, turns):
     opened = [t for _, to, t in turns if to == "open"]
     probed = [t for _, to, t in turns if to == "half_open"]
     for trip, probe in zip(opened, probed, strict=True):
-        assert probe - trip >= OPEN_S - 1e-6
+        assert probe - trip >= OPEN_S - STAMP_S
         assert asked["t_in"].between(trip + OPEN_S, probe).sum() <= 1
     probes = tried[(tried["t_in"] > opened[0]) & (tried["t_in"] < turns[-1][2])]
     assert list(probes["status"]) == [500] * (len(probed) - 1) + [200]
