@@ -91,3 +91,7 @@ async def _timed(part: Awaitable[None]) -> float:
     started = time.monotonic()
     await part
     return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    main()

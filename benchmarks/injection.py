@@ -102,3 +102,7 @@ async def _inject(fault: Fault, target: Target, bench: Bench, clock: RunClock) -
         undo = clock.now() - undo_begun
     times = {one["state"]: one["t"] for one in events if one["kind"] == "fault"}
     return Sample(times["felt"] - planned, deed, times["healed"] - max(until, undo_begun), undo)
+
+
+if __name__ == "__main__":
+    main()
