@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from targets.base import Journal, Link, Target, TargetError, TargetMap, Undo
 
 Level = Literal["network", "http", "node"]
-ProbeKind = Literal["ping", "alive", "download", "upload", "close", "http"]
+ProbeKind = Literal["ping", "alive", "download", "upload", "close", "http", "connect", "clock", "sense"]
 
 PROBE_TIMEOUT = 1.0  # seconds that a canary waits, unless its fault says otherwise
 
@@ -35,6 +35,7 @@ class Observation:
     status: int | None  # HTTP status
     bytes: int  # received
     chunks: int  # separate reads that the answer came in
+    sensed: float | None = None  # what a `clock` or `sense` canary read: seconds ahead, or the fault's own measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Calm:
     close_s: float
     chunks: float
     samples: int
+    sensed: float = 0.0
 
 
 class UndoError(TargetError):
@@ -75,6 +77,11 @@ class Fault(BaseModel, ABC):
         """Whether the fault may be over before its undo is asked for."""
         return False
 
+    def heals_on(self, target_map: TargetMap) -> bool:
+        """Tell whether it may be over on this target before its undo is asked for."""
+        del target_map
+        return self.heals_itself
+
     @property
     def probe(self) -> ProbeKind:
         """The kind of canary that feels it."""
@@ -102,6 +109,20 @@ class Fault(BaseModel, ABC):
     def share_felt(self) -> float:
         """Return the share of canaries that must feel it (V4), 0 to 1."""
         return 1.0
+
+    async def prepare(self, target: Target) -> None:
+        """Do what takes time and breaks nothing; called once, before the fault is due.
+
+        Raises
+        ------
+        TargetError
+            The target will not be able to take the fault.
+        """
+        del target
+
+    async def sense(self, target: Target) -> float:
+        """Ask the target for what tells whether the fault is on; for faults whose `probe` is `sense`."""
+        raise NotImplementedError(f"{self.kind} is felt by its canaries, not told by {target.map.name}")
 
     @abstractmethod
     def text(self) -> str:

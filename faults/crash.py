@@ -12,7 +12,7 @@ from faults.base import undoing
 from faults.bounds import OVERLONG, at_most
 from faults.node import START_WITHIN, NodeFault
 from faults.wording import seconds
-from targets.base import Journal, Killable, Target, Undo
+from targets.base import Journal, Killable, Target, TargetMap, Undo
 from targets.units import Duration
 
 
@@ -29,6 +29,11 @@ class Crash(NodeFault):
     def heals_itself(self) -> bool:
         """Return whether somebody starts the node before the fault ends."""
         return self.restart_after is not None
+
+    def heals_on(self, target_map: TargetMap) -> bool:
+        """Tell whether somebody does, the harness or the target itself."""
+        back = {node.name for node in target_map.nodes if node.comes_back}
+        return self.heals_itself or self.node in back
 
     def text(self) -> str:
         """Return it in words."""

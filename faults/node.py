@@ -32,10 +32,11 @@ class NodeFault(Fault):
 
     def links(self, target_map: TargetMap) -> tuple[Link, ...]:
         """Return the links into the node; for a node that nobody calls, one from the harness itself."""
-        known = {node.name for node in target_map.nodes}
-        if self.node not in known:
-            return ()
-        return target_map.links_into(self.node) or (_direct(self.node),)
+        return target_map.links_into(self.node) or direct(target_map, self.node)
+
+    def unfit(self, target_map: TargetMap) -> str:
+        """Return why this node cannot take the fault although others can."""
+        return target_map.refusals.get((self.needs, self.node), "")
 
     def felt(self, seen: Observation, calm: Calm) -> bool:
         """Tell whether the node did not answer, or answered that it is not well."""
@@ -43,5 +44,9 @@ class NodeFault(Fault):
         return seen.result != "ok" or (seen.status or 0) >= SERVER_ERROR
 
 
-def _direct(node: str, protocol: Protocols = "http") -> Link:
-    return Link(f"squall->{node}", "squall", node, protocol)
+def direct(target_map: TargetMap, node: str) -> tuple[Link, ...]:
+    """Return the way from the harness itself to a node, past all proxies; nothing when there is no such node."""
+    if node not in {one.name for one in target_map.nodes}:
+        return ()
+    spoken: Protocols = next((link.protocol for link in target_map.links_into(node)), "http")
+    return (Link(f"squall->{node}", "squall", node, spoken),)
