@@ -1,8 +1,8 @@
 """What a target is: nodes, edges, operations, and the capabilities that faults may ask for.
 
 A `TargetMap` is known without starting anything, so that a plan can be checked against it. A `Target` is up: it is
-what `TargetSpec.up` yields. A fault names the capability protocol that it needs; a target that lacks it refuses the
-plan before anything starts.
+what `TargetSpec.up` yields. A fault names the capability protocol that it needs (here, or in `targets.containers`); a
+target that lacks it refuses the plan before anything starts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from targets.derive import derivation
 
-Protocols = Literal["http", "postgres", "valkey", "nats"]
+Protocols = Literal["http", "postgres", "valkey", "nats", "tls", "tcp"]
 
 
 class TargetError(Exception):
@@ -34,6 +34,7 @@ class Node:
     name: str  # "payments-2"
     service: str  # the group it belongs to: "payments"; for a single node its own name
     kind: Literal["service", "store", "proxy"]
+    comes_back: bool = False  # something of the target's own starts it again when it is killed: a restart policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Operation:
     body_bytes: int = 0  # size of a generated body, when `body` is empty
     headers: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, int] = field(default_factory=dict)  # name -> number of distinct values
+    numbers: bool = False  # the values are 0, 1, 2, ... and not sku-0, sku-1, ...
     depends: tuple[str, ...] = ()  # edges that the operation cannot do without
     about: str = ""
 
@@ -89,6 +91,7 @@ class TargetMap:
     capabilities: frozenset[str] = frozenset()  # names of the capability protocols below
     limiters: Mapping[str, str] = field(default_factory=dict)  # name in `limiter` events -> what it limits
     protections: tuple[str, ...] = ()  # what a derived variant may leave out or put in, alone
+    refusals: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (capability, node) -> why it lacks it
 
     def has_variant(self, name: str) -> bool:
         """Tell whether a variant exists: a listed one, or one derived from two of them (`targets.derive`)."""
@@ -226,10 +229,23 @@ class LogSource:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A running process of a target, for CPU and memory figures."""
+    """A running node, by its first process on this machine."""
 
     node: str
     pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One figure of a node, of now: a row of the run's series.
+
+    Every target knows `cpu_s`, CPU seconds since the node's start, and `rss_bytes`; containers also `network_in_bytes`
+    and `network_out_bytes` since their start.
+    """
+
+    node: str
+    name: str
+    value: float
 
 
 class Target(Protocol):
@@ -260,8 +276,8 @@ class Target(Protocol):
     def parse_ejection(self, line: str) -> Mapping[str, Any] | None:
         """Turn a line of an `envoy_ejections` source into `{"t", "edge", "from", "to"}` of a breaker event."""
 
-    def processes(self) -> Sequence[Process]:
-        """Return the processes that run now."""
+    async def readings(self) -> Sequence[Reading]:
+        """Return what each node that runs uses now; called once a second, so it costs little."""
 
     def metrics_urls(self) -> Mapping[str, str]:
         """Return node -> URL of Prometheus text."""

@@ -1,8 +1,10 @@
 """The targets that exist, by the names that scenarios use."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targets.base import TargetError, TargetMap, TargetSpec
+from targets.compose.topology import MESH_DOCKER
 from targets.derive import OFF, derivation, differing
 from targets.mesh.topology import MESH
 from targets.stub.topology import PAIR, STUB, STUBS
@@ -13,7 +15,37 @@ if TYPE_CHECKING:
 
 def targets() -> dict[str, TargetMap]:
     """Return the map of every target by its name; starts nothing and imports nothing heavy."""
-    return {target.name: target for target in (MESH, STUB, PAIR)}
+    return {target.name: target for target in (MESH, MESH_DOCKER, STUB, PAIR)}
+
+
+def is_target_file(name: str) -> bool:
+    """Tell whether a target's name is the path of a target file, which names a Compose project."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def target_file(path: Path) -> TargetMap:
+    """Return the map of the project that a target file names; starts nothing.
+
+    Raises
+    ------
+    TargetError
+        When the file or its project cannot be used; `targets.compose.targetfile.TargetFileError` has every reason.
+    """
+    from targets.compose.survey import survey  # noqa: PLC0415 - most targets are no files
+
+    return survey(path).map
+
+
+def overlay_text(path: Path, variant: str) -> str:
+    """Return the overlay of a target file's project as YAML; its addresses are chosen anew for each run."""
+    from targets.compose.adopted import shown_overlay  # noqa: PLC0415 - most targets are no files
+
+    return shown_overlay(path, variant)
+
+
+def known(name: str) -> dict[str, TargetMap]:
+    """Return every target by its name, the one of a target file's path among them; raises as `target_file`."""
+    return {**targets(), **({name: target_file(Path(name))} if is_target_file(name) else {})}
 
 
 def protections(target: str, variant: str) -> dict[str, Any]:
@@ -79,6 +111,14 @@ def spec(name: str) -> TargetSpec:
         from targets.local.target import LocalMesh  # noqa: PLC0415 - likewise
 
         return LocalMesh()
+    if name == MESH_DOCKER.name:
+        from targets.compose.target import DockerMesh  # noqa: PLC0415 - likewise
+
+        return DockerMesh()
+    if is_target_file(name):
+        from targets.compose.adopted import AdoptedProject  # noqa: PLC0415 - likewise
+
+        return AdoptedProject(Path(name))
     raise TargetError(f"there is no target {name!r}", hint=f"targets: {', '.join(targets())}")
 
 

@@ -18,12 +18,14 @@ from targets.base import (
     Node,
     Operation,
     ProbePoint,
-    Process,
+    Reading,
     TargetError,
     TargetMap,
     Toxic,
     Undo,
 )
+from targets.containers import ABILITIES
+from targets.fake_containers import FakeContainers
 
 FAKE_MAP = TargetMap(
     name="fake",
@@ -46,14 +48,15 @@ FAKE_MAP = TargetMap(
     ),
     operations=(Operation("browse", "GET", "/", deadline=1.0, depends=("front->back",)),),
     variants=("none", "full"),
-    capabilities=frozenset({"Proxied", "Killable", "Pausable", "HttpFaultable"}),
+    capabilities=frozenset({"Proxied", "Killable", "Pausable", "HttpFaultable"}) | ABILITIES,
+    refusals={("ClockShiftable", "front"): "front is an Envoy, whose clock nothing can shift"},
 )
 
 NOWHERE = Address("127.0.0.1", 1)  # nobody listens there
 
 
 @dataclass(slots=True)
-class FakeTarget:
+class FakeTarget(FakeContainers):
     """Records calls, such as `("add_toxic", "front->back-1", "latency")`, and fails or hangs where it is told to.
 
     Attributes
@@ -144,7 +147,7 @@ class FakeTarget:
         del line
         return None
 
-    def processes(self) -> Sequence[Process]:
+    async def readings(self) -> Sequence[Reading]:
         """Return none."""
         return ()
 

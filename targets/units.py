@@ -16,6 +16,9 @@ SECONDS: Final[Mapping[str, float]] = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60
 PER_SECOND: Final[Mapping[str, float]] = {"/s": 1.0, "/m": 1 / 60, "/min": 1 / 60, "/h": 1 / 3600}
 BYTES: Final[Mapping[str, float]] = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1024, "MiB": 1024**2}
 
+MASTER_PORT: Final = 5557  # Locust's own
+
+_HIGHEST_PORT: Final = 65535
 _QUANTITY: Final = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(\S.*?)?\s*", re.ASCII)
 
 
@@ -112,3 +115,19 @@ Share = Annotated[
         }
     ),
 ]
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST[:PORT]`; the port is Locust's own when it is left out.
+
+    Raises
+    ------
+    ValueError
+        Saying what to write.
+    """
+    host, colon, port = text.strip().rpartition(":") if ":" in text else (text.strip(), "", "")
+    if not host or "/" in host or ":" in host or (colon and not port.isdecimal()):
+        raise ValueError(f"an address is HOST or HOST:PORT, such as 10.0.0.7:{MASTER_PORT}, not {text!r}")
+    if colon and not 1 <= int(port) <= _HIGHEST_PORT:
+        raise ValueError(f"a port is a number from 1 to {_HIGHEST_PORT}, not {port}")
+    return host, int(port) if colon else MASTER_PORT

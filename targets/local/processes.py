@@ -16,6 +16,9 @@ from typing import Final, Protocol
 
 import psutil
 
+from targets.base import Process as Running
+from targets.base import Reading
+
 NICENESS: Final = 5  # the generator and the canaries go before what they measure
 
 _STOPS_WITHIN: Final = 0.05  # seconds
@@ -108,6 +111,17 @@ def children(pid: int) -> list[int]:
 def _children_by_parent(pid: int) -> list[int]:
     """Return a process's children on a kernel that keeps no list of them."""
     return [process.pid for process in psutil.process_iter(["ppid"]) if process.info["ppid"] == pid]
+
+
+def readings(process: Running) -> list[Reading]:
+    """Return the CPU seconds and resident bytes of a node's first process; none once it is gone."""
+    try:
+        seen = psutil.Process(process.pid)
+        times, memory = seen.cpu_times(), seen.memory_info()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
+    used = {"cpu_s": times.user + times.system, "rss_bytes": float(memory.rss)}
+    return [Reading(process.node, name, value) for name, value in used.items()]
 
 
 def freeze(pid: int) -> list[int]:

@@ -1,27 +1,51 @@
-"""What every target of local processes can do while it is up: its addresses, its logs, its faults."""
+"""What every target with Envoys and Toxiproxy can do while it is up: its addresses, its logs, its faults."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
-from targets.base import Address, Bench, HttpFault, ProbePoint, Process, TargetError, TargetMap, Toxic
+from targets.base import Address, Bench, HttpFault, ProbePoint, Process, Reading, TargetError, TargetMap, Toxic
 from targets.envoy import runtime
 from targets.envoy.bootstrap import probe_path
 from targets.envoy.logs import EnvoyLogs
 from targets.local.layout import Layout
-from targets.local.links import Links
-from targets.local.supervisor import Supervisor
+from targets.toxiproxy.client import ToxiproxyClient
+
+
+class Keeper(Protocol):
+    """Who holds a target's nodes, be they processes or containers. Each deed is told to the run's history."""
+
+    def running(self) -> Sequence[Process]:
+        """Return the nodes that run now."""
+
+    async def readings(self) -> Sequence[Reading]:
+        """Return what each of them uses now."""
+
+    async def kill(self, node: str) -> None:
+        """End a node with SIGKILL; returns when it is gone."""
+
+    async def stop(self, node: str, grace: float) -> None:
+        """Ask a node to end, as its operator would; after `grace` seconds kill it."""
+
+    async def start(self, node: str) -> None:
+        """Start a node unless it runs, and return when it answers."""
+
+    async def pause(self, node: str) -> None:
+        """Freeze a node and all that it started."""
+
+    async def resume(self, node: str) -> None:
+        """Let a frozen node go on; nothing to do when it is gone or was not frozen."""
 
 
 class Standing:
-    """A target of processes with Envoys on its HTTP edges and Toxiproxy on every link."""
+    """A target with Envoys on its HTTP edges and Toxiproxy on every link."""
 
-    def __init__(self, bench: Bench, layout: Layout, supervisor: Supervisor, links: Links) -> None:
+    def __init__(self, bench: Bench, layout: Layout, keeper: Keeper, toxiproxy: ToxiproxyClient) -> None:
         self.map: TargetMap = layout.map
-        self._layout, self._supervisor, self._links = layout, supervisor, links
+        self._layout, self._keeper, self._toxiproxy = layout, keeper, toxiproxy
         self._logs = EnvoyLogs(layout.map, layout.links, wall_anchor(bench))
         self.entry = layout.links["traffic->edge"]
 
@@ -54,8 +78,12 @@ class Standing:
         return self._logs.parse_ejection(line)
 
     def processes(self) -> Sequence[Process]:
-        """Return the processes that run now, Toxiproxy's among them."""
-        return self._supervisor.running()
+        """Return the nodes that run now, Toxiproxy among them."""
+        return self._keeper.running()
+
+    async def readings(self) -> Sequence[Reading]:
+        """Return what each node that runs uses now, Toxiproxy among them."""
+        return await self._keeper.readings()
 
     def metrics_urls(self) -> Mapping[str, str]:
         """Return node -> URL of Prometheus text."""
@@ -69,35 +97,35 @@ class Standing:
 
     async def add_toxic(self, link: str, toxic: Toxic) -> None:
         """Add a toxic to a link's proxy."""
-        await self._links.client.add_toxic(link, toxic)
+        await self._toxiproxy.add_toxic(link, toxic)
 
     async def remove_toxic(self, link: str, name: str) -> None:
         """Remove a toxic; a wedged proxy is made again."""
-        await self._links.client.remove_toxic(link, name)
+        await self._toxiproxy.remove_toxic(link, name)
 
     async def set_link_enabled(self, link: str, enabled: bool) -> None:
         """Let a link's proxy listen, or refuse."""
-        await self._links.client.set_enabled(link, enabled)
+        await self._toxiproxy.set_enabled(link, enabled)
 
     async def kill(self, node: str) -> None:
         """Send SIGKILL to all processes of a node and wait until they are gone."""
-        await self._supervisor.kill(node)
+        await self._keeper.kill(node)
 
     async def stop(self, node: str, grace: float) -> None:
         """Send SIGTERM (PostgreSQL: SIGINT, its fast shutdown), wait `grace` seconds, then SIGKILL."""
-        await self._supervisor.stop(node, grace)
+        await self._keeper.stop(node, grace)
 
     async def start(self, node: str) -> None:
         """Start a node that is not running, and return when it answers its health check."""
-        await self._supervisor.start(node)
+        await self._keeper.start(node)
 
     async def pause(self, node: str) -> None:
         """Freeze all processes of a node."""
-        await self._supervisor.pause(node)
+        await self._keeper.pause(node)
 
     async def resume(self, node: str) -> None:
         """Continue them."""
-        await self._supervisor.resume(node)
+        await self._keeper.resume(node)
 
     async def set_http_fault(self, edge: str, fault: HttpFault | None) -> None:
         """Set or clear the fault of an edge in its Envoy."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import anyio
 
-from targets.base import Bench, Process, TargetError, Undo
+from targets.base import Bench, Process, Reading, TargetError, Undo
 from targets.local import processes
 from targets.local.processes import Command
 from targets.local.ready import holds
@@ -62,6 +62,10 @@ class Supervisor:
     def running(self) -> list[Process]:
         """Return the nodes that run now, with their process ids."""
         return [Process(node, child.process.pid) for node, child in self._children.items()]
+
+    async def readings(self) -> list[Reading]:
+        """Return the CPU seconds and resident bytes of each node's first process."""
+        return [reading for one in self.running() for reading in processes.readings(one)]
 
     async def launch(self, program: Program) -> None:
         """Start a new node and remember how, so that `start` can do it again."""

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
-
 from targets.base import Bench, Finding, LogSource, TargetMap
 from targets.local import bringup, doctor, ports
 from targets.local.bringup import Site
@@ -64,7 +62,7 @@ class LocalTarget(Standing):
     """The mesh while it is up."""
 
     def __init__(self, site: Site) -> None:
-        super().__init__(site.bench, site.layout, site.supervisor, site.links)
+        super().__init__(site.bench, site.layout, site.supervisor, site.links.client)
         self._site = site
         self.variant: str = site.variant.name
 
@@ -80,13 +78,8 @@ class LocalTarget(Standing):
         )
 
     async def observe(self) -> Mapping[str, float]:
-        """Count what the run left in the stores; empty when the primary does not answer: then it is not known."""
-        try:
-            return await observe.observe(self._layout.nodes["postgres-primary"])
-        except (OSError, asyncpg.PostgresError) as error:
-            message = f"the PostgreSQL primary could not be asked: {error!r}"
-            self._site.bench.emit({"kind": "error", "where": "observe", "message": message})
-            return {}
+        """Count what the run left in the stores."""
+        return await observe.observed(self._layout.nodes["postgres-primary"], self._site.bench)
 
 
 def site_for(bench: Bench, variant: str, take: Callable[[], int]) -> Site:

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
 
-from targets.base import Address
+from targets.base import Address, Bench
 
 SETTLE_S = 5.0
 POLL_S = 0.1
@@ -26,6 +27,16 @@ COUNTS = {
         (select idempotency_key from orders group by idempotency_key having count(*) > 1) as twice""",
 }
 LAG = "select max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) from pg_stat_replication"
+
+
+async def observed(primary: Address, bench: Bench) -> Mapping[str, float]:
+    """Count what the run left; empty, and told, when the primary does not answer: then it is not known."""
+    try:
+        return await observe(primary)
+    except (OSError, asyncpg.PostgresError) as error:
+        message = f"the PostgreSQL primary could not be asked: {error!r}"
+        bench.emit({"kind": "error", "where": "observe", "message": message})
+        return {}
 
 
 async def observe(primary: Address, settle_s: float = SETTLE_S) -> dict[str, float]:

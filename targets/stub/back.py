@@ -68,7 +68,8 @@ class Back:
             exchange.ok()
             return
         self._settle(self._line.advance(now))
-        self._join(exchange, Work(duration, now, _deadline(exchange, now)), failing)
+        low = exchange.header("x-priority") == "low"
+        self._join(exchange, Work(duration, now, _deadline(exchange, now), low), failing)
 
     def gauges(self) -> dict[str, float]:
         """Return what /metrics shows."""
@@ -88,15 +89,20 @@ class Back:
         """Nothing is held."""
 
     def _join(self, exchange: Exchange, work: Work, failing: Errors | None) -> None:
-        if not self._line.join(work):
+        out = self._line.join(work)
+        if out is not None:
             self.full += 1
-            exchange.answer(503, b"", {"x-squall-outcome": "shed", "retry-after": "1"})
+            self._turn_away(exchange if out is work else self._jobs.pop(out).exchange)
+        if out is work:
             return
-        self.in_flight += 1
+        self.in_flight += out is None
         self._jobs[work] = _Job(exchange, work, failing)
         if self._heeds:
             exchange.gone = lambda: self._leave(work)
         self._set_timer()
+
+    def _turn_away(self, exchange: Exchange) -> None:
+        exchange.answer(503, b"", {"x-squall-outcome": "shed", "retry-after": "1"})
 
     def _leave(self, work: Work) -> None:
         """Stop work for a caller that has left."""

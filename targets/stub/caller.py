@@ -14,7 +14,7 @@ from targets.stub.wire import CallError, Exchange, Pool, Reply
 
 EDGE: Final = "front->back"
 _SPARE_HEDGES: Final = 1.0
-_CARRIED: Final = ("x-request-id", "x-tenant", "idempotency-key")
+_CARRIED: Final = ("x-request-id", "x-tenant", "x-priority", "idempotency-key")
 
 
 @dataclass(frozen=True, slots=True)

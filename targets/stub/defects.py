@@ -39,6 +39,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "limiter_burst_ignored": Defect("the bucket keeps all tokens that it ever earned", "limiter", "envelope excess"),
     "limiter_shared": Defect("all tenants share one limit", "limiter", "victim admission"),
     "limiter_no_header": Defect("a refusal says no Retry-After", "limits", "retry hints"),
+    "limiter_wall_clock": Defect("it goes by the wall clock, which may be stepped", "limits", "envelope excess"),
     "timeout_per_read": Defect("each read has the timeout anew: a drip has none", "front", "slow drip overrun"),
     "deadline_not_passed": Defect("back hears the first deadline, not the rest", "caller", "deadline propagation"),
     "bulkhead_off_by_one": Defect("one call more runs at one time", "gate", "most in flight"),
@@ -48,5 +49,6 @@ DEFECTS: Final[dict[str, Defect]] = {
     "works_for_nobody": Defect("work goes on when its caller has left", "back", "work for nobody"),
     "order_reversed": Defect("the last one waiting is served first, or the first where the last should be", "line",
                              "overtaking"),
+    "priority_inverted": Defect("a full line turns away what is important first", "line", "priority inversion"),
     "no_drain": Defect("a stop cuts off what is being answered", "process", "drain loss"),
 }  # fmt: skip

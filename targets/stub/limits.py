@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 from targets.mesh.kit.log import JsonLog
@@ -15,21 +16,37 @@ NAME: Final = "ask"  # in `limiter` events
 CLEAR_AFTER_S: Final = 1.0  # without a refusal
 
 
+def _wall_clock(config: StubConfig) -> Callable[[], float]:
+    """Return a clock that goes with the run's until the wall clock is stepped, or the variant says that it was."""
+    zero = time.time() - time.monotonic() + config.origin
+    step, first = config.variant.wall_step, math.inf
+
+    def now() -> float:
+        nonlocal first
+        first = min(first, time.monotonic())
+        stepped = step.by_s if step is not None and time.monotonic() - first >= step.at_s else 0.0
+        return time.time() - zero + stepped
+
+    return now
+
+
 class Admission:
     """Counts requests by tenant. Windows begin at whole multiples of their length on the run's clock."""
 
     def __init__(self, rule: Limit, config: StubConfig, log: JsonLog) -> None:
         instances = config.variant.back.instances if rule.holder == "back" else 1
         self._limiter = Limiter(rule, instances, config.defects)
+        wall = "limiter_wall_clock" in config.defects
+        self._now = _wall_clock(config) if wall else lambda: time.monotonic() - config.origin
         self._header = "limiter_no_header" not in config.defects
-        self._origin, self._log = config.origin, log
+        self._log = log
         self._last: dict[str, float] = {}  # tenant -> loop time of its last refusal
         self.refused = 0
 
     def admit(self, exchange: Exchange) -> bool:
         """Let a request pass, or answer it with 429."""
         tenant = exchange.header("x-tenant")
-        wait = self._limiter.admit(tenant, time.monotonic() - self._origin)
+        wait = self._limiter.admit(tenant, self._now())
         if not wait:
             return True
         self.refused += 1

@@ -12,7 +12,7 @@ from typing import Literal
 
 from targets.stub.variants import Queue
 
-Fate = Literal["waiting", "running", "done", "expired", "left"]
+Fate = Literal["waiting", "running", "done", "expired", "left", "shed"]
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +22,7 @@ class Work:
     duration: float
     arrived: float
     deadline: float = float("inf")
+    low: bool = False  # of low priority
     fate: Fate = "waiting"
     started: float = 0.0
     ended: float = 0.0
@@ -44,17 +45,19 @@ class Line:
         """Return how much work is being done."""
         return len(self._running)
 
-    def join(self, work: Work) -> bool:
-        """Take work that arrives now; False when the line is full. `advance` comes before."""
+    def join(self, work: Work) -> Work | None:
+        """Take work that arrives now; returns what a full line turns away for it, or itself. `advance` comes before."""
         if len(self._running) < self.workers:
             self._begin(work, work.arrived)
-            return True
+            return None
         bound = None if "queue_unbounded" in self.defects else self.rule.bound
-        if bound is not None and self.waiting >= bound:
-            return False
-        self._line.append(work)
-        self.waiting += 1
-        return True
+        out = self._least(work) if bound is not None and self.waiting >= bound else None
+        if out is not None:
+            out.fate, out.ended = "shed", work.arrived
+        if out is not work:
+            self._line.append(work)
+            self.waiting += out is None
+        return out
 
     def advance(self, now: float) -> Iterator[Work]:
         """Yield all work whose fate was decided until now, in the order of its end."""
@@ -77,6 +80,15 @@ class Line:
     def next_end(self) -> float | None:
         """Return when the next work ends; None while nothing runs."""
         return self._running[0][0] if self._running else None
+
+    def _least(self, work: Work) -> Work:
+        """Return what is turned away of a full line and the work that comes: the last of what is least important."""
+        if not self.rule.low_first:
+            return work
+        least = "priority_inverted" not in self.defects
+        if work.low == least:
+            return work
+        return next((one for one in reversed(self._line) if one.fate == "waiting" and one.low == least), work)
 
     def _next(self, now: float) -> Iterator[Work]:
         """Begin what waits, now that a worker is free; yields what it is too late for."""

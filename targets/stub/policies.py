@@ -74,7 +74,7 @@ def _of_back(variant: Variant) -> Iterator[Record]:
         "queue", "back's workers", _EDGE, "back", back.instances,
         workers=back.workers, service_s=back.service.overall_s,
         spent_series=["stub_busy_seconds", "stub_waited_seconds"],
-        **back.queue.model_dump(include={"bound", "order", "drop_expired"}),
+        **back.queue.model_dump(include={"bound", "order", "drop_expired", "low_first"}),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -19,6 +20,8 @@ DRAIN_S: Final = 5.0
 LEAVE_BALANCING_S: Final = 0.1  # open connections may still bring a request that was on its way
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _BACKLOG: Final = 4096
+_BEAT_S: Final = 0.01
+_STALL_S: Final = 0.01  # a beat that comes so late was held up; what is less is how timers are
 
 
 class Service(Protocol):
@@ -43,18 +46,29 @@ class _Door:
     config: StubConfig
     service: Service
     serving: bool = True
+    stalled_s: float = 0.0  # for how long the process was held up, by its machine or by itself
 
     def handle(self, exchange: Exchange) -> None:
         if exchange.path == "/healthz":
             self._health(exchange)
         elif exchange.path == "/metrics":
-            text = "".join(f"stub_{name} {value:g}\n" for name, value in self.service.gauges().items())
+            shown = {**self.service.gauges(), "stalled_seconds": self.stalled_s}
+            text = "".join(f"stub_{name} {value:g}\n" for name, value in shown.items())
             exchange.answer(200, text.encode(), {"content-type": "text/plain; version=0.0.4"})
         else:
             self.service.handle(exchange)
 
     def keeps(self) -> bool:
         return self.serving
+
+    async def watch(self) -> None:
+        """Add up what beats come late, until cancelled."""
+        while True:
+            due = time.monotonic() + _BEAT_S
+            await asyncio.sleep(_BEAT_S)
+            late = time.monotonic() - due
+            if late > _STALL_S:
+                self.stalled_s += late
 
     def _health(self, exchange: Exchange) -> None:
         size = exchange.asked().get("bytes", "")
@@ -79,7 +93,9 @@ async def serve(config: StubConfig) -> None:
             lambda: Serving(door.handle, door.keeps), config.listen.host, config.listen.port, backlog=_BACKLOG
         )
         log.write("started", port=config.listen.port, variant=config.variant.name)
+        watch = loop.create_task(door.watch())
         await stop.wait()
+        watch.cancel()
         if "no_drain" not in config.defects:
             await _drain(door, log, server)
         service.close()

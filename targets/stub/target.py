@@ -60,7 +60,7 @@ class StubTarget(Standing):
     """The stub while it is up."""
 
     def __init__(self, site: Site) -> None:
-        super().__init__(site.bench, site.layout, site.supervisor, site.links)
+        super().__init__(site.bench, site.layout, site.supervisor, site.links.client)
         self._site = site
         self.variant: str = site.variant.name
 

@@ -68,6 +68,7 @@ class Queue(Record):
     bound: Annotated[int, Field(ge=0)] | None = None  # None: any number may wait
     order: Literal["fifo", "lifo"] = "fifo"
     drop_expired: bool = False  # work whose deadline has passed is not begun
+    low_first: bool = False  # a full line turns away requests of low priority, and those before others
 
 
 class Outage(Record):
@@ -203,6 +204,13 @@ class Hops(Record):
     back: Hop
 
 
+class WallStep(Record):
+    """A step of the wall clock, as the limiters' process sees it; nothing that is sound reads that clock."""
+
+    at_s: Times = 1.0  # after the first request at a limiter
+    by_s: float = 3600.0  # back when negative
+
+
 class Variant(Record):
     """A named set of numbers."""
 
@@ -211,6 +219,7 @@ class Variant(Record):
     back: Back = Back()
     front: Front = Front()
     limit: Limit | None = None
+    wall_step: WallStep | None = None
     envoy: Hops
     defects: frozenset[str] = frozenset()
 

@@ -104,6 +104,17 @@ class ToxiproxyClient:
                 await _in_thread(self._api.delete, name)
             await self._make_all()
 
+    async def take_over(self, links: Mapping[str, tuple[Address, Address]]) -> None:
+        """Make these proxies besides those that are known; one that is there just so stays, with its connections.
+
+        One that is to lead elsewhere keeps its toxics and its switch; its connections end.
+        """
+        async with self._turn:
+            for name, (listen, upstream) in links.items():
+                known = self._desired.get(name) or _Desired(listen, upstream)
+                self._desired[name] = _Desired(listen, upstream, known.enabled, known.toxics)
+            await _in_thread(partial(self._make, list(links)))
+
     async def add_toxic(self, link: str, toxic: Toxic) -> None:
         """Add a toxic to a link; a toxic of that name that is there is replaced."""
         await self._change(link, partial(_put, toxic), partial(self._put, link, toxic))

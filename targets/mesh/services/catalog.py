@@ -4,9 +4,11 @@
 A cached value is the wall-clock second until which it is fresh, a newline, and the answer's JSON.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,7 @@ from targets.mesh.kit.tenants import TenantLimiter
 FRESH_S = 30.0
 KEPT_S = 600  # stale copies are of use when the database is away
 WARM_S = 2.0  # at most, before serving
+WARM_AGAIN_S = 1.0  # after a failure: the stores may come up beside the services
 SELECT = "select sku, name, price_cents from articles where sku = $1"
 SELECT_ALL = "select sku, name, price_cents from articles"
 
@@ -59,9 +62,14 @@ class Catalog:
     async def live(self, _: web.Application) -> AsyncIterator[None]:
         """Open the clients, fill the cache where stale copies are served, close the clients."""
         await self._database.open()
-        if self._serve_stale:
-            await self._warm()
+        warming = None
+        if self._serve_stale and not await self._warm():
+            warming = asyncio.create_task(self._keep_warming(), name="warming")
         yield
+        if warming is not None:
+            warming.cancel()
+            with suppress(asyncio.CancelledError):
+                await warming
         await self._database.close()
         await self._near.close()
         await self._far.close()
@@ -102,12 +110,20 @@ class Catalog:
                 raise
             self._kit.log.trouble("cache_not_filled", edge="catalog->valkey-primary", error=type(error).__name__)
 
-    async def _warm(self) -> None:
+    async def _warm(self) -> bool:
         try:
             rows = await self._database.run(lambda connection: connection.fetch(SELECT_ALL), timeout_s=WARM_S)
             await self._far.put_all(_values(rows), KEPT_S)
         except Refusal as error:
             self._kit.log.trouble("cache_not_warmed", edge="catalog->valkey-primary", error=type(error).__name__)
+            return False
+        return True
+
+    async def _keep_warming(self) -> None:
+        warm = False
+        while not warm:
+            await asyncio.sleep(WARM_AGAIN_S)
+            warm = await self._warm()
 
 
 def encode(body: bytes, fresh_until: float) -> bytes:

@@ -1,0 +1,1 @@
+"""Docker: the sample mesh as containers, and any Compose project."""
