@@ -167,7 +167,7 @@ def _tail(history: History, span: Span | None, quantile: float) -> float | None:
 
 def _load(history: History, span: Span | None) -> float | None:
     facts = history.header.plan.target_facts
-    edges = {facts.edge_of(link) for fault in history.faults for link in fault.plan.links}
+    edges = facts.edges_hurt(link for fault in history.faults for link in fault.plan.links)
     if span is None or not edges or not span.seconds:
         return None
     return sum(len(within(attempts_on(history, edge), span, "t_in")) for edge in edges) / span.seconds

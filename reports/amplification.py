@@ -8,7 +8,8 @@ a phase's border.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ from reports.statistics import percentile, supports
 
 ENTRY = "edge"  # the node that traffic enters by
 TRAFFIC = "traffic"
+
+_CHOSEN: Final[WeakKeyDictionary[History, dict[str, pd.DataFrame]]] = WeakKeyDictionary()  # asked for again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,22 @@ class EdgeUse:
 
 
 def attempts_on(history: History, where: str) -> pd.DataFrame:
-    """Return the attempts that reached an edge or a single link, by the best witness."""
+    """Return the attempts that reached an edge or a single link, by the best witness; not to be changed."""
+    chosen = _CHOSEN.setdefault(history, {})
+    if where not in chosen:
+        chosen[where] = _attempts_on(history, where)
+    return chosen[where]
+
+
+def _attempts_on(history: History, where: str) -> pd.DataFrame:
     edge = history.header.plan.target_facts.edge_of(where)
+    if edge != where:
+        rows = attempts_on(history, edge)
+        return rows[rows["replica"] == where.partition("->")[2]]
     rows = history.attempts[history.attempts["hop"] == edge]
     wire = rows[rows["witness"] == "envoy"]
     rows = rows if wire.empty else wire
-    rows = rows[rows["replica"] != ""]
-    return rows if edge == where else rows[rows["replica"] == where.partition("->")[2]]
+    return rows[rows["replica"] != ""]
 
 
 def users_of(history: History, edge: str) -> list[str]:

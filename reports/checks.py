@@ -42,6 +42,7 @@ class Measured:
     samples: int
     why: str = ""
     holds: bool | None = None
+    interval: tuple[float | None, float | None] = (None, None)  # 95 %
 
 
 def check(history: History) -> tuple[CheckRow, ...]:
@@ -60,7 +61,8 @@ def check_one(history: History, text: str) -> CheckRow:
         return CheckRow(text, "unknown", None, limit, unit, reason.samples, reason.why)
     except Exception as error:  # noqa: BLE001 - a check that breaks has judged nothing, and says why
         return CheckRow(text, "unknown", None, limit, unit, 0, f"{type(error).__name__}: {error}")
-    return CheckRow(text, _result(stated, measured), measured.value, limit, unit, measured.samples, measured.why)
+    result, (low, high) = _result(stated, measured), measured.interval
+    return CheckRow(text, result, measured.value, limit, unit, measured.samples, measured.why, low, high)
 
 
 def _limit(stated: e.Expectation) -> tuple[float | None, str]:
@@ -108,8 +110,8 @@ def _share(hits: int, total: int, bound: e.Bound, note: str = "") -> Measured:
     why = f"{hits} of {total}, 95 % interval {low:.4%} to {high:.4%}{note}"
     value = hits / total
     if bound.op == "=" or bound.limit in {0.0, 1.0}:
-        return Measured(value, total, why)
-    return Measured(value, total, why, holds=_decided(hits, total, bound, why))
+        return Measured(value, total, why, interval=(low, high))
+    return Measured(value, total, why, _decided(hits, total, bound, why), (low, high))
 
 
 def _decided(hits: int, total: int, bound: e.Bound, why: str) -> bool:
@@ -142,17 +144,18 @@ def _latency(history: History, stated: e.Latency) -> Measured:
     quantile, count = stated.quantile, len(rows)
     if quantile is not None and not supports(quantile, count):
         raise UnsupportedError(f"{count} requests, {stated.statistic} needs {needed(quantile)}", count)
-    interval = None if quantile is None else percentile_interval(rows["latency"].to_numpy(float), quantile)
-    notes = [] if interval is None else [f"95 % interval {interval[0]:.4g} s to {interval[1]:.4g} s"]
+    known = None if quantile is None else percentile_interval(rows["latency"].to_numpy(float), quantile)
+    notes = [] if known is None else [f"95 % interval {known[0]:.4g} s to {known[1]:.4g} s"]
     if not goodput.is_open(history, rows):
         notes.append("closed loop: users that wait ask less, so this looks better than it was")
     unsent = int((rows["outcome"] == "unsent").sum())
     notes += [f"{unsent} never sent count at their deadline"] if unsent else []
     why = "; ".join(notes)
-    value = latency.value_of(rows, quantile)
+    value, interval = latency.value_of(rows, quantile), known or (None, None)
     if quantile is None or quantile >= 1 or stated.bound.op == "=":
-        return Measured(value, count, why)
-    return Measured(value, count, why, holds=_percentile_holds(rows["latency"].to_numpy(float), quantile, stated.bound))
+        return Measured(value, count, why, interval=interval)
+    holds = _percentile_holds(rows["latency"].to_numpy(float), quantile, stated.bound)
+    return Measured(value, count, why, holds, interval)
 
 
 def _percentile_holds(values: Any, quantile: float, bound: e.Bound) -> bool:
@@ -298,7 +301,7 @@ def _measured(history: History, stated: e.Measured) -> Measured:
     if len(held) > 1:
         why = f"{found.value:.4g}, but 95 % interval {ends[0]:.4g} to {ends[-1]:.4g}"
         raise UnsupportedError(f"{why}; {found.samples} samples do not decide it", found.samples)
-    return Measured(found.value, found.samples, found.why, holds=held == {True})
+    return Measured(found.value, found.samples, found.why, held == {True}, (found.low, found.high))
 
 
 _MEASURES: Mapping[str, Callable[[History, Any], Measured]] = {

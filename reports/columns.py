@@ -2,6 +2,7 @@
 
 Of requests:
 
+`priority`  that of the request's stream: `high`, `low`, or ``
 `deadline`  seconds until the client gives up: the stream's own, else the operation's; infinite when neither is known
 `latency`   `done - due`, seconds; a request that was never sent counts at its deadline, because its user waited so long
 `good`      outcome `ok`, and answered within the deadline
@@ -12,6 +13,7 @@ Of attempts:
 `request`   row number of the attempt's request in the request table, -1 for none
 """
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ import pyarrow.compute as pc
 
 from reports.header import PlanRecord
 
-DERIVED = ("deadline", "latency", "good", "degraded")
+DERIVED = ("priority", "deadline", "latency", "good", "degraded")
 _ROUNDING = 1e-6  # seconds: an answer at the deadline itself is in time
 
 
@@ -32,6 +34,8 @@ def with_derived(requests: pd.DataFrame, plan: PlanRecord) -> pd.DataFrame:
     deadline = _deadlines(frame, plan)
     taken = (frame["done"] - frame["due"]).to_numpy(float)
     in_time = taken <= deadline + _ROUNDING
+    priorities = defaultdict(str, {stream.index: stream.priority for stream in plan.streams})
+    frame["priority"] = frame["stream"].map(priorities).astype("category")
     frame["deadline"] = deadline
     frame["latency"] = np.where(np.isnan(taken), deadline, taken)
     frame["good"] = in_time & (frame["outcome"] == "ok").to_numpy(bool)

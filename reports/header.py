@@ -1,11 +1,13 @@
 """`run.json` as frozen records: what was planned, on which host, when. Keys that are missing get neutral values."""
 
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from reports.policies import Policy, read_policies
 
+HARNESS: Final = "squall"  # caller in the name of a link that goes past all proxies: "squall->payments-1"
 _P = TypeVar("_P", bound=Policy)
 
 
@@ -31,6 +33,7 @@ class PlannedStream(_Record):
     start: float = 0.0
     end: float = 0.0
     tenant: str = ""
+    priority: str = ""  # "high", "low"
     deadline: float | None = None
     planned: float | None = None
 
@@ -94,6 +97,18 @@ class Facts(_Record):
         """Return the edge that a link belongs to; an edge's own name, and a name nobody knows, come back unchanged."""
         return next((edge.name for edge in self.edges if where in edge.links), where)
 
+    def edges_hurt(self, links: Iterable[str]) -> tuple[str, ...]:
+        """Return the edges that a fault hurts which is felt at some links, in their order.
+
+        A link from the harness itself is no edge: what is hurt there is the node, and with it every edge that calls it.
+        """
+        found: list[str] = []
+        for link in links:
+            caller, _, node = link.partition("->")
+            into = [edge.name for edge in self.edges if any(one.endswith(f"->{node}") for one in edge.links)]
+            found += into if caller == HARNESS else [self.edge_of(link)]
+        return tuple(dict.fromkeys(found))
+
 
 class PlanRecord(_Record):
     """The plan of a run."""
@@ -107,6 +122,7 @@ class PlanRecord(_Record):
     control: str | None = None
     confirm: str | None = None
     duration: float = 0.0
+    workers: int = 1
     phases: tuple[PlannedPhase, ...] = ()
     streams: tuple[PlannedStream, ...] = ()
     faults: tuple[PlannedFault, ...] = ()

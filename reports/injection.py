@@ -1,5 +1,6 @@
 """V3 and V4: each fault was felt at its own edge, by as many canaries as should, and was gone after its undo."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -74,7 +75,24 @@ def _felt_row(history: History, fault: FaultWindow) -> _Share:
     canaries = history.canaries
     begin = canaries["link"].map(dict(fault.links)).astype(float).fillna(fault.felt)
     mine = (canaries["index"] == fault.plan.index) & (canaries["t"] >= begin) & (canaries["t"] < until)
-    return _judge(name, canaries[mine], fault.plan.share)
+    return _judge(name, canaries[mine & ~_silenced(history, fault)], fault.plan.share)
+
+
+def _silenced(history: History, fault: FaultWindow) -> pd.Series:
+    """Tell which canaries got no answer while another fault was on their link: they say nothing of how this one felt.
+
+    A node that restarts takes away the answers which a latency would make late.
+    """
+    canaries = history.canaries
+    silent = (canaries["result"] != "ok") & ~canaries["felt"].fillna(False).astype(bool)
+    beside = pd.Series(False, index=canaries.index)
+    for other in history.faults:
+        if other is fault or other.asked is None:
+            continue
+        until = math.inf if other.healed is None else other.healed
+        met = (canaries["t"] + canaries["total_s"].fillna(0.0) >= other.asked) & (canaries["t"] <= until)
+        beside |= met & canaries["link"].isin(canaries.loc[canaries["index"] == other.plan.index, "link"])
+    return silent & beside
 
 
 def _calm_row(history: History) -> Iterable[_Share]:

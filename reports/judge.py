@@ -5,6 +5,7 @@ scenario that cannot tell protections from none proves nothing. Otherwise a chec
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reports.checks import check
@@ -16,6 +17,15 @@ from reports.verdict import EXIT_OF, CheckRow, ControlRow, Result, ValidityRow, 
 CONTROL = "control"
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run with its verdict, and its control; `control` is None where there is none, or nothing of it can be read."""
+
+    history: History
+    verdict: Verdict
+    control: "Judged | None" = None
+
+
 def judge(directory: Path) -> Verdict:
     """Judge a run directory and its control from their files alone.
 
@@ -24,26 +34,27 @@ def judge(directory: Path) -> Verdict:
     RunDirectoryError
         `directory` is no run directory.
     """
-    return judged(read(directory))
+    return judge_run(read(directory)).verdict
 
 
-def judged(history: History) -> Verdict:
+def judge_run(history: History) -> Judged:
     """Judge a run that was read already, and its control."""
+    control, row = _control(history)
     validity, checks = validate(history), check(history)
-    control = _control(history.directory, history)
     reasons = _reasons(history, validity)
-    if control is not None and control.verdict != "fail":
-        reasons.append(f"control: {control.why}")
+    if row is not None and row.verdict != "fail":
+        reasons.append(f"control: {row.why}")
     result = _result(reasons, checks)
-    return Verdict(
+    verdict = Verdict(
         verdict=result,
         validity=validity,
         checks=checks,
-        control=control,
+        control=row,
         metrics=metrics(history),
         why=tuple(reasons),
         exit=EXIT_OF[result],
     )
+    return Judged(history, verdict, control)
 
 
 def write(directory: Path, verdict: Verdict) -> Path:
@@ -79,24 +90,24 @@ def _result(reasons: Sequence[str], checks: Sequence[CheckRow]) -> Result:
     return "unknown" if "unknown" in results else "pass"
 
 
-def _control(directory: Path, history: History) -> ControlRow | None:
+def _control(history: History) -> tuple[Judged | None, ControlRow | None]:
     """Judge the control run; it must fail an expectation, validly."""
     variant = history.header.plan.control
     if variant is None:
-        return None
+        return None, None
     try:
-        control = read(directory / CONTROL)
+        judged = judge_run(read(history.directory / CONTROL))
     except RunDirectoryError:
-        return ControlRow(variant, "unknown", (), "it did not run")
-    reasons, checks = _reasons(control, validate(control)), check(control)
-    result = _result(reasons, checks)
-    failed = tuple(row.expect for row in checks if row.result == "fail")
-    return ControlRow(variant, result, failed, _why(result, reasons, checks))
+        return None, ControlRow(variant, "unknown", (), "it did not run")
+    verdict = judged.verdict
+    failed = tuple(row.expect for row in verdict.checks if row.result == "fail")
+    return judged, ControlRow(variant, verdict.verdict, failed, _why(verdict))
 
 
-def _why(result: Result, reasons: Sequence[str], checks: Sequence[CheckRow]) -> str:
-    if result == "pass":
+def _why(verdict: Verdict) -> str:
+    if verdict.verdict == "pass":
         return "it passes every expectation too, so this run proves nothing about its protections"
-    if result == "fail":
+    if verdict.verdict == "fail":
         return ""
-    return "; ".join(reasons or [f"{row.expect}: {row.why}" for row in checks if row.result == "unknown"])
+    doubtful = [f"{row.expect}: {row.why}" for row in verdict.checks if row.result == "unknown"]
+    return "; ".join(verdict.why or doubtful)

@@ -50,8 +50,8 @@ def trigger_of(history: History) -> Trigger | None:
     facts = history.header.plan.target_facts
     span = faulted(history)
     if span is not None:
-        hurt = dict.fromkeys(facts.edge_of(link) for fault in history.faults for link in fault.plan.links)
-        return Trigger(" and ".join(fault.plan.text for fault in history.faults), span, tuple(hurt))
+        hurt = facts.edges_hurt(link for fault in history.faults for link in fault.plan.links)
+        return Trigger(" and ".join(fault.plan.text for fault in history.faults), span, hurt)
     return None if history.header.plan.faults else _spike(history)
 
 

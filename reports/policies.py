@@ -94,6 +94,7 @@ class QueuePolicy(_Policy):
     bound: int | None = None
     order: Literal["fifo", "lifo"] = "fifo"
     drop_expired: bool = False
+    low_first: bool = False  # what is of low priority is shed before what is not
     service_s: float = 0.0  # mean time of one piece of work
     spent_series: tuple[str, ...] = ()  # series in which the callee counts seconds of work, and of its wait before
 

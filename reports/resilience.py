@@ -82,7 +82,7 @@ def overshoot(history: History) -> float | None:
 def unaffected(history: History) -> list[str]:
     """Return the operations that depend on no faulted edge."""
     facts = history.header.plan.target_facts
-    hurt = {facts.edge_of(link) for fault in history.faults for link in fault.plan.links}
+    hurt = set(facts.edges_hurt(link for fault in history.faults for link in fault.plan.links))
     return [name for name, fact in sorted(facts.operations.items()) if not hurt & set(fact.depends)]
 
 

@@ -27,7 +27,7 @@ class ValidityRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """One expectation judged; `samples` is what its value was computed from."""
+    """One expectation judged; `samples` is what its value was computed from, `low` and `high` its 95 % interval."""
 
     expect: str
     result: Result
@@ -36,6 +36,8 @@ class CheckRow:
     unit: str
     samples: int
     why: str = ""
+    low: float | None = None  # None where the value has no interval
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,10 @@ def _sentence(subjects: tuple[Subject, ...], borne: list[Subject]) -> str:
         return f"Traffic was not spread or moved as it should be on {', '.join(broken)}."
     sure = all(one.result == "pass" for subject in subjects if (one := subject.measure(kinds.SHARE_ERROR.name)))
     spread = "Traffic was spread evenly" if sure else "No uneven spread was seen"
-    if not borne:
+    gaps = [one.value for subject in subjects if (one := subject.measure(kinds.GAP.name)) and one.value is not None]
+    if not borne or not gaps:
         return f"{spread}."
-    gaps = [one for subject in subjects if (one := subject.measure(kinds.GAP.name)) is not None]
-    longest = max((one.value for one in gaps if one.value is not None), default=0.0)
-    return f"{spread}; no operation was without a good answer for longer than {longest:.2g} s."
+    return f"{spread}; no operation was without a good answer for longer than {max(gaps):.2g} s."
 
 
 def _subject(history: History, edge: EdgeFact, span: Span, whole: Span, away: tuple[Outage, ...]) -> Subject | None:

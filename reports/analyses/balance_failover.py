@@ -22,6 +22,8 @@ _LEAST_HERD: Final = 20  # attempts
 _LONGEST: Final = 60.0  # seconds that an attempt may have been under way
 _AT_ONCE: Final = 0.01  # seconds in which an instance that no longer listens refuses
 _OTHERS: Final = 5  # attempts on other instances that make a pause one
+_MISSES: Final = 5  # times that its turn may pass it by
+_PAUSE: Final = 0.5  # seconds without an attempt, at least, that are one
 
 
 def subject_of(history: History, outage: Outage, until: float) -> Subject:
@@ -29,11 +31,9 @@ def subject_of(history: History, outage: Outage, until: float) -> Subject:
     rows = attempts_on(history, outage.edge.name)
     mine = rows[rows["replica"] == outage.node]
     ejection = next(iter(_ejections(history, outage)), None)
-    found = [_ejection_delay(outage, rows, ejection, until)]
-    if outage.how in {"killed", "exited"}:
-        found.insert(0, _lost(history, outage, rows, ejection))
-    if outage.how == "stopped":
-        found.insert(0, _drain(history, outage, mine))
+    found = [_lost(history, outage, rows, ejection)] if outage.how in {"killed", "exited"} else []
+    found += [_drain(history, outage, mine)] if outage.how == "stopped" else []
+    found.append(_ejection_delay(outage, rows, ejection, until))
     if outage.back is not None and outage.back < until:
         found += [_readmission(history, outage, rows, ejection), _herd(outage, rows, until)]
     facts: dict[str, object] = {"node": outage.node, "how": outage.how, "gone": outage.gone, "back": outage.back}
@@ -78,7 +78,7 @@ def _ejection_delay(outage: Outage, rows: pd.DataFrame, ejection: BreakerPolicy 
     here = within(rows, Span("away", outage.on, end), "t_in")
     mine = here["replica"] == outage.node
     asked, others = np.sort(here.loc[mine, "t_in"]), np.sort(here.loc[~mine, "t_in"])
-    pause = max((ejection.open_s if ejection else 1.0) / 2, 0.5)
+    pause = max(ejection.open_s / 2, _PAUSE) if ejection else _PAUSE
     if len(others) < _OTHERS:
         return _none(kinds.EJECTION, "too little traffic while it was away", ejection)
     last, left_alone = _last_before_pause(asked, others, outage.on, end, pause)
@@ -88,7 +88,7 @@ def _ejection_delay(outage: Outage, rows: pd.DataFrame, ejection: BreakerPolicy 
     due = _ejecting_failure(rows, outage, ejection)
     if due is None and len(asked):
         return _none(kinds.EJECTION, f"{len(asked)} attempts reached it, too few failed to eject it", ejection)
-    limit = SLACK + (max(0.0, due - outage.on) if due is not None else 0.0)
+    limit = SLACK if due is None else SLACK + due - outage.on
     return Measure(kinds.EJECTION.name, last - outage.on, "s", len(asked), limit=limit)
 
 
@@ -114,20 +114,23 @@ def _readmission(history: History, outage: Outage, rows: pd.DataFrame, ejection:
     assert outage.back is not None
     mine = rows.loc[rows["replica"] == outage.node, "t_in"].to_numpy(float)
     after = mine[mine >= outage.back]
-    limit = None if ejection is None else _longest_ejection(history, outage, rows, ejection)
+    opened = [
+        event
+        for event in history.of_kind("breaker")
+        if event.get("edge") == outage.link and event.get("to") == "open" and float(event["t"]) <= outage.back
+    ]
+    limit = (
+        None if ejection is None else _longest_ejection(history, outage, rows, ejection.open_s * max(1, len(opened)))
+    )
     if not len(after):
         return _none(kinds.READMISSION, "no attempt reached it before the load ended", ejection)
     return Measure(kinds.READMISSION.name, float(after.min()) - outage.back, "s", len(after), limit=limit)
 
 
-def _longest_ejection(history: History, outage: Outage, rows: pd.DataFrame, ejection: BreakerPolicy) -> float:
-    opened = [
-        event
-        for event in history.of_kind("breaker")
-        if event.get("edge") == outage.link and event.get("to") == "open" and float(event["t"]) <= (outage.back or 0.0)
-    ]
+def _longest_ejection(history: History, outage: Outage, rows: pd.DataFrame, ejected_s: float) -> float | None:
+    """Return the seconds until it must be asked again; None where nobody asked in peace."""
     share = _rate(history, rows) / len(outage.edge.links)
-    return ejection.open_s * max(1, len(opened)) + AT_KILL + (5 / share if share > 0 else 0.0)
+    return ejected_s + AT_KILL + _MISSES / share if share else None
 
 
 def _herd(outage: Outage, rows: pd.DataFrame, until: float) -> Measure:
@@ -160,7 +163,9 @@ def gap(history: History, operation: str, outage: Outage, until: float) -> Measu
 
 def _rate(history: History, rows: pd.DataFrame) -> float:
     span = baseline(history)
-    return len(within(rows, span, "t_in")) / span.seconds if span is not None and span.seconds > 0 else 0.0
+    assert span is not None
+    assert span.seconds  # else no edge has attempts in it, and nothing is said at all
+    return len(within(rows, span, "t_in")) / span.seconds
 
 
 def _sentence(outage: Outage, found: list[Measure]) -> str:

@@ -55,10 +55,10 @@ _Away = tuple[str, How, float, float, float, float | None]
 
 
 def _of_nodes(history: History, until: float) -> Iterator[_Away]:
-    events, start = history.of_kind("node"), history.load_start or 0.0
+    events, start = history.of_kind("node"), history.load_start
     for place, event in enumerate(events):
         how, node, gone = _GONE.get(str(event.get("state"))), str(event.get("node")), float(event["t"])
-        if how is None or not start <= gone < until or _was_away(events[:place], node):
+        if how is None or start is None or not start <= gone < until or _was_away(events[:place], node):
             continue
         after = (float(later["t"]) for later in events[place:] if _is(later, node, _BACK))
         fault = _fault_of(history, node, gone)

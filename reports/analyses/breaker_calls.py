@@ -21,7 +21,9 @@ from reports.statistics import share_interval
 ALL_TOGETHER: Final = "all together"  # holder of calls that no process can be named for
 ALWAYS: Final = 0.9  # share of an operation's requests in peace that use the edge, from which a missing attempt tells
 CERTAIN: Final = 1e9  # weight of a refusal that names the breaker
-_OUTCOMES: Final = {"breaker_open": CERTAIN, "ok": 1.0, "degraded": 1.0}  # of requests that may have been refused
+_NAMED: Final = ("breaker_open",)  # outcomes of requests that the breaker refused
+_ANSWERED: Final = ("ok", "degraded")  # outcomes of requests that it may have refused
+_NOBODY: Final = -1  # the place of a process that is not known
 _OWN_TIMER: Final = 0.95  # share of the caller's timeout after which a call that it left had timed out
 _FLAGS: Final[Mapping[str, str]] = {
     "UT": "timeout", "UF": "connect", "UC": "reset", "UR": "reset", "LR": "reset", "UPE": "reset", "UH": "503",
@@ -96,7 +98,7 @@ def traffic(history: History, guard: Guard, known: frozenset[str], memo: dict[st
         calls = _calls(own.assign(node=name(own))) if len(own) else _last_tries(tries)
         wire = _reached(history, tries, arrived)
         (refused, traceable), nodes = _refused(history, rows, arrived, name), tries["node"]
-    precise = len(own) > 0 or (len(rows) > 0 and not guard.proxied and not bool(rows["proxied"].any()))
+    precise = bool(len(own) or (len(rows) and not guard.proxied and not rows["proxied"].any()))
     odd = {
         "attempts without a request": int((rows["request"] < 0).sum()),
         "attempts of no known process": int((nodes == "").sum()),
@@ -123,10 +125,9 @@ def _wire(history: History, edge: str) -> pd.DataFrame:
 def _own(history: History, guard: Guard) -> pd.DataFrame:
     """Return the calls that the holders recorded themselves on their way to the edge's proxy."""
     edge, attempts = guard.edge, history.attempts
-    if edge.via is None or guard.proxied:
-        return attempts.iloc[:0]
     hops = (attempts["hop"] == f"{edge.caller}->{edge.via}") & (attempts["witness"] != "envoy")
-    rows: pd.DataFrame = attempts[hops.to_numpy() & np.isfinite(attempts["t_in"].to_numpy(float))]
+    apart = edge.via is not None and not guard.proxied
+    rows: pd.DataFrame = attempts[hops.to_numpy() & np.isfinite(attempts["t_in"].to_numpy(float)) & apart]
     return rows
 
 
@@ -181,30 +182,32 @@ def _namer(
     entered = any(places) and (asked != place[""]).any()
 
     def name(rows: pd.DataFrame) -> Any:
-        sources = [place[str(one)] if str(one) in nodes else -1 for one in rows["src"].cat.categories]
-        found = np.array([*sources, -1], dtype=int)[rows["src"].cat.codes.to_numpy()]
-        missing = found < 0
-        other = _asked_last(rows[missing], arrived, asked) if entered else place[sole]
-        found[missing] = np.where(other < 0, place[""], other) if entered else other
+        sources = [place[str(one)] if str(one) in nodes else _NOBODY for one in rows["src"].cat.categories]
+        found = np.array([*sources, _NOBODY], dtype=int)[rows["src"].cat.codes.to_numpy()]
+        missing = found == _NOBODY
+        other = _asked_last(rows[missing], arrived, asked, len(history.requests)) if entered else place[sole]
+        found[missing] = np.where(other == _NOBODY, place[""], other) if entered else other
         return _category(found, labels)
 
     return name
 
 
-def _asked_last(rows: pd.DataFrame, arrived: pd.DataFrame, asked: Any) -> Any:
-    """Return the instance (a place in a list) that a row's request had reached last when its attempt began; else -1."""
+def _asked_last(rows: pd.DataFrame, arrived: pd.DataFrame, asked: Any, requests: int) -> Any:
+    """Return the instance (a place in a list) that a row's request had reached last when its attempt began."""
     request = arrived["request"].to_numpy()
-    size = max(int(request.max()), int(rows["request"].max()) if len(rows) else 0) + 2
-    latest, times = np.full(size, -1), np.bincount(request, minlength=size)
+    again = arrived["request"].duplicated(keep=False).to_numpy()
+    latest = np.append(np.full(requests, _NOBODY), _NOBODY)
     latest[request] = asked
+    often = np.zeros_like(latest, dtype=bool)
+    often[request[again]] = True
     mine = rows["request"].to_numpy()  # -1, of no request, is the last place, which nothing reached
     found = latest[mine]
-    twice = np.flatnonzero(times[mine] > 1)
+    twice = np.flatnonzero(often[mine])
     if len(twice):
         left = pd.DataFrame({"request": mine[twice], "t": rows["start"].to_numpy(float)[twice], "row": twice})
         right = pd.DataFrame({"request": request, "t": arrived["t"].to_numpy(float), "asked": asked})
-        pair = pd.merge_asof(left.sort_values("t"), right[times[request] > 1], on="t", by="request")
-        found[pair["row"].to_numpy()] = pair["asked"].fillna(-1).to_numpy(int)
+        pair = pd.merge_asof(left.sort_values("t"), right[again], on="t", by="request")
+        found[pair["row"].to_numpy()] = pair["asked"].fillna(_NOBODY).to_numpy(int)
     return found
 
 
@@ -215,16 +218,14 @@ def _tries(rows: pd.DataFrame, node: Any, *, proxied: bool) -> pd.DataFrame:
         return rows.assign(call=np.arange(len(rows)), began=rows["start"])
     rows = rows.iloc[np.argsort(rows["request"].to_numpy(), kind="stable")]
     request = rows["request"].to_numpy()
-    same = np.diff(request, prepend=-2) == 0
-    begins = ~same | (request < 0) | (rows["no"].to_numpy() <= 1)
+    begins = ~rows["request"].duplicated().to_numpy() | (request < 0) | (rows["no"].to_numpy() <= 1)
     call = np.cumsum(begins) - 1
     return rows.assign(call=call, began=rows["start"].to_numpy(float)[begins][call])
 
 
 def _last_tries(tries: pd.DataFrame) -> pd.DataFrame:
     """Return the calls of a proxied edge: each began with its first attempt and ended as its last did."""
-    last = np.diff(tries["call"].to_numpy(), append=len(tries) + 1) != 0
-    rows = tries[last]
+    rows = tries[~tries["call"].duplicated(keep="last")]
     return _calls(rows.assign(start=rows["began"]))
 
 
@@ -234,7 +235,7 @@ def _calls(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _reached(history: History, tries: pd.DataFrame, arrived: pd.DataFrame) -> pd.DataFrame:
     rows = tries[(tries["replica"] != "").to_numpy()]
-    entered = np.full(len(history.requests) + 1, np.nan)
+    entered = np.append(np.full(len(history.requests), np.nan), np.nan)  # the last place is that of no request
     entered[arrived["request"].to_numpy()[::-1]] = arrived["t"].to_numpy(float)[::-1]  # the first time stays
     came, began = entered[rows["request"].to_numpy()], rows["began"].to_numpy(float)
     rows = rows[["node", "start", "end", "kind", "began"]].assign(entered=np.where(np.isnan(came), began, came))
@@ -272,28 +273,28 @@ def _refused(
     first = arrived[~tried[arrived["request"].to_numpy()]].drop_duplicates("request")
     places = first["request"].to_numpy()
     operation, outcome = pd.Categorical(requests["name"]), pd.Categorical(requests["outcome"])
-    weight, sure = _weights(history, tried, arrived, operation.codes)
-    by_outcome = np.array([_OUTCOMES.get(str(one), 0.0) for one in outcome.categories])[outcome.codes[places]]
+    weight, sure = _weights(history, tried, arrived, operation)
+    named, answered = (np.isin(outcome.categories, of_it)[outcome.codes[places]] for of_it in (_NAMED, _ANSWERED))
     able = np.isin(operation.codes[places], np.unique(operation.codes[tried]))
-    total = np.where(by_outcome < CERTAIN, by_outcome * weight[operation.codes[places]], CERTAIN) * able
-    keep = total > 0
+    total = np.where(named, CERTAIN, answered * weight[operation.codes[places]]) * able
+    keep = total.astype(bool)
     asked = pd.DataFrame({"request": places[keep], "start": first["t"].to_numpy(float)[keep]})
     found = {"node": name(asked.assign(src=_always("", len(asked)))), "t": asked["start"], "weight": total[keep]}
     return pd.DataFrame(found), sure or bool(keep.any())
 
 
-def _weights(history: History, tried: Any, arrived: pd.DataFrame, operation: Any) -> tuple[Any, bool]:
+def _weights(history: History, tried: Any, arrived: pd.DataFrame, operation: pd.Categorical) -> tuple[Any, bool]:
     """Weigh missing attempts of each operation by how surely it uses the edge in peace; 0 where it need not.
 
     The second value tells whether some operation uses it so surely that a missing attempt is a refusal.
     """
-    peace, weight = baseline(history), np.zeros(int(operation.max(initial=0)) + 1)
+    peace, weight, code = baseline(history), np.zeros(len(operation.categories)), operation.codes
     if peace is None:
         return weight, False
     t, request = arrived["t"].to_numpy(float), arrived["request"].to_numpy()
     calm = request[(t >= peace.start) & (t < peace.end)]
-    for one in np.unique(operation[tried]):
-        mine = calm[operation[calm] == one]
+    for one in np.unique(code[tried]):
+        mine = calm[code[calm] == one]
         used, total = int(tried[mine].sum()), len(mine)
         if total and used >= ALWAYS * total:
             weight[one] = -np.log(1 - share_interval(used, total)[0])
@@ -313,15 +314,14 @@ def kinds(rows: pd.DataFrame, timer: float) -> Any:
     One of `ok`, `4xx`, `429`, `500` and up, `timeout`, `connect`, `reset`, `cancelled`, `error`, `unfinished`. `timer`
     is the caller's own timeout in seconds: a call that it left by then had timed out.
     """
-    flags, status = pd.Categorical(rows["flags"]), rows["status"].to_numpy(float)
+    flags, status = pd.Categorical(rows["flags"]), pd.Categorical(rows["status"].to_numpy(float))
     by_flag = [_of_flag(str(flag)) for flag in flags.categories]
-    whole = np.where(np.isfinite(status) & (status >= 0) & (status < 1000), status, 0).astype(int)
-    by_status = {int(code): _of_status(int(code)) for code in np.flatnonzero(np.bincount(whole)) if code}
-    names = sorted({*by_flag, *by_status.values(), "", "cancelled", "error", "timeout", "unfinished"})
+    by_status = [_of_status(int(code)) for code in status.categories]
+    names = sorted({*by_flag, *by_status, "", "cancelled", "error", "timeout", "unfinished"})
     place = {name: index for index, name in enumerate(names)}
     kind = np.array([*(place[name] for name in by_flag), place[""]], dtype=np.int16)[flags.codes]
-    told = np.array([place[by_status.get(code, "")] for code in range(1000)], dtype=np.int16)[whole]
-    kind = np.where((whole > 0) & np.isin(kind, [place[""], place["error"]]), told, kind)
+    told = np.array([*(place[name] for name in by_status), place[""]], dtype=np.int16)[status.codes]
+    kind = np.where((told != place[""]) & np.isin(kind, [place[""], place["error"]]), told, kind)
     ends = rows["t_out"].to_numpy(float)
     kind[rows["cancelled"].to_numpy(bool) & (kind == place[""])] = place["cancelled"]
     kind[(kind == place[""]) & np.isnan(ends)] = place["unfinished"]
@@ -339,4 +339,4 @@ def _of_flag(flag: str) -> str:
 
 
 def _of_status(code: int) -> str:
-    return str(code) if code >= 400 else "ok"
+    return str(code) if code >= 400 else "ok" if code >= 100 else ""

@@ -183,6 +183,8 @@ def case_of(history: History, guard: Guard, memo: dict[str, pd.DataFrame]) -> Ca
 def _holders(
     history: History, guard: Guard, met: Traffic, spoken: Mapping[str, Sequence[Turn]], slack: float
 ) -> Iterator[Holder]:
+    span = judged(history)
+    assert span is not None
     parts = [
         {str(node): part for node, part in frame.groupby("node", observed=True)}
         for frame in (met.calls, met.wire, met.refused)
@@ -199,9 +201,10 @@ def _holders(
         silent = node == "" or (not spoken and node not in talking)
         own = None if silent else tuple(spoken.get(node, ()))
         used = own if own is not None else shown or _NO_TURNS
-        stays = tuple(_stays(guard.policy, calls, used, history, slack)) if own is not None or shown is not None else ()
+        known = own is not None or shown is not None
         stays = tuple(
-            replace(stay, bound=_overlaps(others, stay) or (own is None and guard.policy.per_link)) for stay in stays
+            replace(stay, bound=_overlaps(others, stay) or (own is None and guard.policy.per_link))
+            for stay in (_stays(guard.policy, calls, used, span.end, slack) if known else ())
         )
         mine = () if not node and spoken else tuple(openings(used))
         arrivals = np.sort(np.concatenate([calls["start"].to_numpy(float), refused["t"].to_numpy(float)]))
@@ -246,40 +249,37 @@ def _in_role(frame: pd.DataFrame, counts: Mapping[str, Role], role: Role) -> Any
     """Tell which calls of a table count as something."""
     kind = frame["kind"].cat
     mine = np.array([role_of(str(name), counts) == role for name in kind.categories], dtype=bool)
-    return mine[kind.codes.to_numpy()] if len(frame) else np.zeros(0, dtype=bool)
+    return mine[kind.codes.to_numpy()]
 
 
 def _stays(
-    rule: BreakerPolicy, calls: pd.DataFrame, turns: Iterable[Turn], history: History, slack: float
+    rule: BreakerPolicy, calls: pd.DataFrame, turns: Iterable[Turn], until: float, slack: float
 ) -> Iterator[Closed]:
-    """Return the stays in the closed state with the calls that ended in each."""
-    whole = judged(history)
-    start, last = 0.0, whole.end if whole is not None else 0.0
-    state = "closed"
+    """Return the stays in the closed state, up to a time, with the calls that ended in each."""
+    start, state = -np.inf, "closed"
     spans: list[tuple[float, float, float | None]] = []
     for t, turn in turns:
         if state == "closed":
             spans.append((start, t, t))
         start, state = t, turn
     if state == "closed":
-        spans.append((start, last, None))
+        spans.append((start, until, None))
     ends, names = calls["end"].to_numpy(float), tuple(str(name) for name in calls["kind"].cat.categories)
     begins, kind = calls["start"].to_numpy(float), calls["kind"].cat.codes.to_numpy()
     for begin, end, trip in spans:
         low = int(np.searchsorted(ends, begin, side="right"))
-        high = int(np.searchsorted(ends, end + (slack if trip is not None else 0.0), side="right"))
+        high = int(np.searchsorted(ends, end if trip is None else trip + slack, side="right"))
         part = slice(low, high)
-        late = begins[part] < begin - TICK if begin > 0 else np.zeros(high - low, dtype=bool)
+        late = begins[part] < begin - TICK
         yield trimmed(rule, Closed(begin, end, trip, ends[part], kind[part], late, names), slack)
 
 
 def _effect(faults: Iterable[FaultWindow], guard: Guard) -> Effect:
     """Return when faults on what a breaker guards took effect and ended, by the times of its own links."""
-    mine = [fault for fault in faults if _touches(fault, guard) and felt(fault) is not None]
-    if not mine:
+    since = [(fault, t) for fault in faults if _touches(fault, guard) and (t := felt(fault)) is not None]
+    if not since:
         return Effect()
-    ons = [_felt_here(fault, guard) for fault in mine]
-    on = min(ons)
+    mine, on = [fault for fault, _ in since], min(_felt_here(fault, guard, t) for fault, t in since)
     offs = [healed(fault) for fault in mine]
     applied = [fault.applied for fault in mine if fault.applied is not None]
     ended = None if None in offs else max(off for off in offs if off is not None)
@@ -292,6 +292,5 @@ def _touches(fault: FaultWindow, guard: Guard) -> bool:
     return bool({*fault.plan.links, fault.plan.where} & {*guard.links, guard.name})
 
 
-def _felt_here(fault: FaultWindow, guard: Guard) -> float:
-    times = [t for link, t in fault.links.items() if link in guard.links]
-    return min(times, default=felt(fault) or 0.0)
+def _felt_here(fault: FaultWindow, guard: Guard, anywhere: float) -> float:
+    return min((t for link, t in fault.links.items() if link in guard.links), default=anywhere)

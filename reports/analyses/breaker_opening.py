@@ -37,7 +37,12 @@ def nothing(kind: MeasureKind, why: str) -> Measure:
 
 def worst(pairs: Iterable[Pair]) -> Pair:
     """Return the value that is farthest beyond its limit, or the largest."""
-    return max(pairs, key=lambda pair: (pair[0] - pair[1] if pair[1] is not None else -np.inf, pair[0]))
+    return max(pairs, key=_beyond)
+
+
+def _beyond(pair: Pair) -> tuple[float, float]:
+    value, limit = pair
+    return -np.inf if limit is None else value - limit, value
 
 
 def first_openings(case: Case) -> list[tuple[Holder, Opening]]:
@@ -81,12 +86,13 @@ def detection(case: Case) -> tuple[Measure, Measure]:
 
 def _ended(case: Case, holder: Holder, opening: Opening, begun: float) -> tuple[Any, float | None]:
     """Return when the calls since the fault ended that count, and when the rule was surely met by them."""
-    stay = next((one for one in holder.stays if one.trip == opening.trip), None)
-    met = np.empty(0) if stay is None or stay.bound else met_at(case.rule, *split(stay, case.counts), case.slack)
-    since = met[met >= begun]
     kept = holder.calls[(holder.calls["end"].to_numpy(float) >= begun)]
-    counted = case.counted(kept)
-    return kept["end"].to_numpy(float)[counted], float(since[0]) if len(since) else None
+    ended = kept["end"].to_numpy(float)[case.counted(kept)]
+    stay = next((one for one in holder.stays if one.trip == opening.trip), None)
+    if stay is None or stay.bound:
+        return ended, None
+    met = met_at(case.rule, *split(stay, case.counts), case.slack)
+    return ended, next(iter(met[met >= begun].tolist()), None)
 
 
 def let_through(case: Case) -> tuple[Measure, Measure]:
@@ -152,7 +158,7 @@ def _error(case: Case, holder: Holder, opening: Opening, since: float) -> float:
     """
     if holder.said is None:
         refused, ends = holder.refused["t"].to_numpy(float), holder.calls["end"].to_numpy(float)
-        first = refused[np.searchsorted(refused, since)] if len(refused) and refused[-1] >= since else since
+        first = next(iter(refused[np.searchsorted(refused, since) :]), since)
         able = ends[(ends > since) & (ends <= first) & case.failure(holder.calls)]
         return min(_error_since(case, holder, opening, float(t)) for t in (since, *able))
     return _error_since(case, holder, opening, since)
@@ -191,9 +197,11 @@ def probes(case: Case) -> tuple[Measure, Measure]:
             if opening.probed is None or opening.settled is None or opening.direct:
                 continue
             start, end, bad = _probes(case, holder, opening.probed, opening.settled)
+            if not len(start):
+                continue
             at_once = _overlap(start, np.minimum(end, opening.settled))
             tested = at_once > 1 or bool(((refused >= opening.probed) & (refused < opening.settled)).any())
-            most, rivals, decided = max(most, at_once), rivals + tested, decided + (len(start) > 0)
+            most, rivals, decided = max(most, at_once), rivals + tested, decided + 1
             ignored += _ignored(opening, end, bad, case.slack)
     return _probe_measures(case, most, rivals, decided, ignored)
 
@@ -224,8 +232,6 @@ def _probes(case: Case, holder: Holder, since: float, until: float) -> tuple[Any
 
 def _overlap(start: Any, end: Any) -> int:
     """Return the most intervals that overlap; one that ends as another begins does not."""
-    if not len(start):
-        return 0
     times = np.concatenate([start, end])
     steps = np.concatenate([np.ones(len(start)), -np.ones(len(end))])
     return int(np.cumsum(steps[np.lexsort((steps, times))]).max())
@@ -270,13 +276,13 @@ def _cut_short(case: Case, holder: Holder, opening: Opening) -> bool:
     if case.rule.per_link or not opening.direct:
         return False
     late = _late_ends(case, holder, opening)
-    return _decided_by(opening, late, late[:0], case.slack)
+    return _decided_by(opening, late, [], case.slack)
 
 
 def _probe_ends(holder: Holder, opening: Opening) -> Any:
     """Return when the probes ended that may have settled an opening."""
     if opening.probed is None or opening.settled is None or opening.direct:
-        return np.empty(0)
+        return []
     ends = holder.calls["end"].to_numpy(float)
     low, high = np.searchsorted(ends, [opening.probed, opening.settled + SLACK], side="right")
     start = holder.calls["start"].to_numpy(float)[low:high]
@@ -284,7 +290,7 @@ def _probe_ends(holder: Holder, opening: Opening) -> Any:
 
 
 def _decided_by(opening: Opening, late: Any, probed: Any, slack: float) -> bool:
-    if opening.settled is None or (np.abs(probed - opening.settled) <= SLACK).any():
+    if opening.settled is None or (np.abs(np.asarray(probed, float) - opening.settled) <= SLACK).any():
         return False
     return bool((np.abs(late - opening.settled) <= max(slack, SLACK)).any())
 
@@ -298,7 +304,7 @@ def recovery_delay(case: Case) -> Measure:
     if not case.opened:
         return nothing(RECOVERY_DELAY, case.never)
     delays = [_delay(case, holder, off) for holder in case.holders if holder.openings]
-    value, limit, why = max(delays, key=lambda one: (one[0] - (one[1] if one[1] is not None else np.inf), one[0]))
+    (value, limit), why = max(delays, key=lambda one: _beyond(one[0]))
     unknown = why and limit is not None and value <= limit
     expected = f"on average {case.rule.open_s / 2:g} s by theory"
     if unknown or (why and limit is None):
@@ -307,12 +313,12 @@ def recovery_delay(case: Case) -> Measure:
     return Measure(RECOVERY_DELAY.name, value, "s", len(delays), limit=case.limit(judged), why=why or expected)
 
 
-def _delay(case: Case, holder: Holder, off: float) -> tuple[float, float | None, str]:
+def _delay(case: Case, holder: Holder, off: float) -> tuple[Pair, str]:
     """Return how long one holder took to close, how long it may have taken, and what is odd about it."""
     under_way = _under_way(holder, off)
     open_then = [one for one in holder.openings if one.trip <= under_way and not _closed_by(holder, one, off)]
     if not open_then:
-        return 0.0, None, ""
+        return (0.0, None), ""
     after_it = [one for one in holder.openings if one.trip > under_way and one.repeat > 0]
     open_then += after_it[: _unlucky(case, holder, after_it)]
     base = max([off, *(one.trip for one in open_then)])
@@ -325,8 +331,8 @@ def _delay(case: Case, holder: Holder, off: float) -> tuple[float, float | None,
         else None
     )
     if closed is None:
-        return case.span.end - off, limit, "it was still open at the end of the load"
-    return closed - off, limit, ""
+        return (case.span.end - off, limit), "it was still open at the end of the load"
+    return (closed - off, limit), ""
 
 
 def _unlucky(case: Case, holder: Holder, again: list[Opening]) -> int:

@@ -113,19 +113,16 @@ def _lasts(met: Any, ends: Any, last: float) -> bool:
     """Tell whether a window rule was met by every call for `SUSTAINED` seconds."""
     place = np.searchsorted(ends, met)
     runs = np.split(met, np.flatnonzero(np.diff(place) > 1) + 1)
-    return any(len(run) and min(run[-1], last) - run[0] >= SUSTAINED for run in runs)
+    return any(min(run[-1], last) - run[0] >= SUSTAINED for run in runs)
 
 
 def met_at(rule: BreakerPolicy, ends: Any, failure: Any, slack: float) -> Any:
     """Return the ends of the calls by which a rule is surely met, in order."""
-    if not len(ends):
-        return np.empty(0)
     if rule.rule != "consecutive":
-        share, count = _shares(rule, ends, failure)
-        return ends[(count >= max(1, rule.minimum)) & (share >= rule.threshold - _ROUND)]
-    bad, fine = ends[failure], ends[~failure]
-    place = np.searchsorted(fine, bad + slack, side="right") - 1
-    since = np.where(place >= 0, fine[np.maximum(place, 0)] if len(fine) else -np.inf, -np.inf) + slack
+        failed, count = _windows(rule, ends, failure)
+        return ends[(count >= rule.minimum) & (failed >= (rule.threshold - _ROUND) * count)]
+    bad, fine = ends[failure], np.append(-np.inf, ends[~failure])
+    since = fine[np.searchsorted(fine, bad + slack, side="right") - 1] + slack
     run = np.arange(1, len(bad) + 1) - np.searchsorted(bad, since, side="right")
     return bad[run >= rule.failures]
 
@@ -139,14 +136,14 @@ def possible_at(rule: BreakerPolicy, stay: Closed, counts: Mapping[str, Role], s
         certain = fine[fine <= stay.trip - slack]
         since = certain[-1] - slack if len(certain) else -np.inf
         return int(((bad >= since) & (bad <= stay.trip + slack)).sum()) >= rule.failures
-    share, count = _shares(rule, ends, failure)
+    failed, count = _windows(rule, ends, failure)
     near = (ends >= stay.trip - slack) & (ends <= stay.trip + slack)
-    loose = max(0, int(near.sum()) - 1) / np.maximum(count, 1)
-    return bool((near & (count >= rule.minimum) & (share + loose >= rule.threshold - _ROUND)).any())
+    most = failed + int(near.sum()) - 1  # all others near by may have ended before it
+    return bool((near & (count >= rule.minimum) & (most >= (rule.threshold - _ROUND) * count)).any())
 
 
-def _shares(rule: BreakerPolicy, ends: Any, failure: Any) -> tuple[Any, Any]:
-    """Return the share of failures in the window that each call ends, and the calls in it."""
+def _windows(rule: BreakerPolicy, ends: Any, failure: Any) -> tuple[Any, Any]:
+    """Return the failures in the window that each call ends, and the calls in it."""
     total = np.concatenate([[0], np.cumsum(failure)])
     index = np.arange(len(ends))
     if rule.rule == "count_window":
@@ -154,7 +151,7 @@ def _shares(rule: BreakerPolicy, ends: Any, failure: Any) -> tuple[Any, Any]:
     else:
         low = np.searchsorted(ends, ends - rule.window, side="right")
     count = index + 1 - low
-    return (total[1:] - total[low]) / np.maximum(count, 1), count
+    return total[1:] - total[low], count
 
 
 def wrong_roles(rule: BreakerPolicy, stays: Sequence[Closed], slack: float) -> dict[str, tuple[Role, ...]]:
@@ -211,23 +208,19 @@ def trimmed(rule: BreakerPolicy, stay: Closed, slack: float) -> Closed:
     return replace(stay, ends=stay.ends[keep], kind=stay.kind[keep], late=stay.late[keep])
 
 
-def expected_calls(rule: BreakerPolicy, failing: float, rate: float = 0.0) -> float | None:
-    """Return how many calls theory expects until a closed breaker opens, at a share of failing calls.
+def expected_calls(failures: int, failing: float) -> float | None:
+    """Return how many calls theory expects until so many in a row failed, at a share of failing calls.
 
-    Consecutive: (1 - f^n)/((1 - f) f^n). Windows: one full window trips with the binomial tail P(X >= tW), and the
-    mean is not below the reciprocal of it; a time window holds `rate` calls a second. None where it never opens.
+    (1 - f^n)/((1 - f) f^n). None where it never opens.
     """
-    if rule.rule == "consecutive":
-        chance = failing**rule.failures
-        if failing >= 1:
-            return float(rule.failures)
-        return (1 - chance) / ((1 - failing) * chance) if chance > 0 else None
-    tail = window_tail(rule, failing, rate)
-    return 1 / tail if tail > 0 else None
+    chance = failing**failures
+    if failing >= 1:
+        return float(failures)
+    return (1 - chance) / ((1 - failing) * chance) if chance > 0 else None
 
 
-def window_tail(rule: BreakerPolicy, failing: float, rate: float = 0.0) -> float:
-    """Return the chance that one full window trips: the binomial tail P(X >= tW)."""
+def window_tail(rule: BreakerPolicy, failing: float, rate: float) -> float:
+    """Return the chance that one full window trips: the binomial tail P(X >= tW), at a rate of calls a second."""
     from scipy.special import betainc  # noqa: PLC0415 - a fifth of a second, and most runs of the command need none
 
     calls = int(rule.window if rule.rule == "count_window" else rule.window * rate)

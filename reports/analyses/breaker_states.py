@@ -79,8 +79,8 @@ def openings(turns: Sequence[Turn]) -> list[Opening]:
 def _opening(trip: float, after: Sequence[Turn], repeat: int) -> Opening:
     if not after:
         return Opening(trip, None, None, None, repeat, direct=False)
-    (first, state), direct = after[0], after[0][1] == "closed"
-    if direct:
+    first, state = after[0]
+    if state == "closed":
         return Opening(trip, first, first, state, repeat, direct=True)
     settled, to = after[1] if len(after) > 1 else (None, None)
     return Opening(trip, first, settled, to, repeat, direct=False)
@@ -115,7 +115,7 @@ def seen(wire: Wire) -> list[Turn]:
         return []
     first = np.searchsorted(refused, borders[:-1], side="right")
     last = np.searchsorted(refused, borders[1:], side="left")
-    total = np.concatenate([[0.0], np.cumsum(wire.weights)])
+    total = np.concatenate([np.zeros(1), np.cumsum(wire.weights)])
     until = np.where(np.isinf(borders[1:]), refused[-1], borders[1:])
     since = np.where(np.isinf(borders[:-1]), refused[0], borders[:-1])
     gap = (total[last] - total[first] >= -np.log(BY_CHANCE)) & (until - since >= wire.rule.open_s / 2)
@@ -191,7 +191,7 @@ def _covers(spans: Sequence[tuple[float, float]], a: float, b: float) -> bool:
 
 
 def _unseen(arrivals: Any, a: float, b: float) -> float:
-    """Return the longest stretch without an arrival that touches a span."""
+    """Return the longest stretch without an arrival that touches a span; it ends there where none is known beyond."""
     low = max(0, int(np.searchsorted(arrivals, a, side="right")) - 1)
     near = arrivals[low : int(np.searchsorted(arrivals, b, side="left")) + 1]
-    return float(np.diff(near).max()) if len(near) > 1 else np.inf
+    return float(np.diff(near, prepend=near.min(initial=a), append=near.max(initial=b)).max())

@@ -85,8 +85,8 @@ def opens_in_peace(case: Case) -> Measure:
 
 def _opens_a_call(case: Case, failing: float, rate: float) -> float:
     if case.rule.rule != "consecutive":
-        return window_tail(case.rule, failing, rate / max(1, len(case.holders)))
-    calls = expected_calls(case.rule, failing)
+        return window_tail(case.rule, failing, rate / len(case.holders))
+    calls = expected_calls(case.rule.failures, failing)
     return 0.0 if calls is None else 1 / calls
 
 
@@ -95,18 +95,16 @@ def undetected(case: Case) -> Measure:
     if not any(len(holder.calls) for holder in case.holders):
         return nothing(UNDETECTED_FAILURE, NO_CALLS)
     found = [_slept(case, holder) for holder in case.holders if len(holder.calls)]
-    seconds, share = max(found)
-    calls = expected_calls(case.rule, share) if seconds and case.rule.rule == "consecutive" else None
-    why = (
-        ""
-        if calls is None
-        else f"{case.rule.failures} in a row take {calls:.3g} calls on average at {share:.0%} failures"
-    )
+    seconds, failed, total = max(found)
+    counter = seconds and case.rule.rule == "consecutive"
+    calls = expected_calls(case.rule.failures, failed / total) if counter else None
+    row, share = f"{case.rule.failures} in a row", f"{failed / total if total else failed:.0%} failures"
+    why = "" if calls is None else f"{row} take {calls:.3g} calls on average at {share}"
     return Measure(UNDETECTED_FAILURE.name, seconds, "s", sum(len(holder.calls) for holder in case.holders), why=why)
 
 
-def _slept(case: Case, holder: Holder) -> tuple[float, float]:
-    """Return the seconds in long runs of failing windows while one holder was closed, and their share of failures."""
+def _slept(case: Case, holder: Holder) -> tuple[float, int, int]:
+    """Return the seconds in long runs of failing windows while one holder was closed, and their failures and calls."""
     keep = case.counted(holder.calls)
     ends, bad = holder.calls["end"].to_numpy(float)[keep], case.failure(holder.calls)[keep]
     place = np.floor((ends - case.span.start) / WINDOW)
@@ -118,7 +116,7 @@ def _slept(case: Case, holder: Holder) -> tuple[float, float]:
     failing = (total >= max(FEWEST, case.rule.minimum)) & (failed >= threshold * total) & (failed > 0)
     runs = np.split(np.flatnonzero(failing), np.flatnonzero(np.diff(window[failing]) > 1) + 1)
     long = np.concatenate([run for run in runs if len(run) >= LONGEST] or [np.empty(0, dtype=int)])
-    return len(long) * WINDOW, float(failed[long].sum()) / max(1, int(total[long].sum()))
+    return len(long) * WINDOW, int(failed[long].sum()), int(total[long].sum())
 
 
 def _closed(case: Case, holder: Holder, place: Any) -> Any:
@@ -151,7 +149,8 @@ def calls_to_open(case: Case) -> Measure:
         )
     mean, share = float(np.mean(counts)), failed / total
     spread = 1.96 * float(np.std(counts, ddof=1)) / math.sqrt(len(counts)) if len(counts) > 1 else None
-    theory = expected_calls(case.rule, share) if case.rule.rule == "consecutive" and case.guard.declared else None
+    told = case.rule.rule == "consecutive" and case.guard.declared
+    theory = expected_calls(case.rule.failures, share) if told else None
     why = "" if theory is None else f"theory: {theory:.3g} at {share:.0%} failures"
     low_end, high_end = (None, None) if spread is None else (max(0.0, mean - spread), mean + spread)
     return Measure(CALLS_TO_OPEN.name, mean, "", len(counts), low_end, high_end, why=why)
@@ -276,8 +275,8 @@ def harm(history: History, case: Case) -> Measure:
     weights = np.array([weight for weight in probed if weight is not None])
     if not len(weights):
         return nothing(HARM, "no canary probed it")
-    told = ~np.isnan(weights).all(axis=0) if len(refused) else np.zeros(0, dtype=bool)
-    lost = float(np.nanmean(weights[:, told], axis=0).sum()) if told.any() else 0.0
+    told = ~np.isnan(weights).all(axis=0)
+    lost = float(np.nanmean(weights[:, told], axis=0).sum())
     low, high = share_interval(round(lost), came)
     why = f"{len(refused) - int(told.sum())} refusals lie between no two probes" if not told.all() else ""
     return Measure(HARM.name, lost / came, "share", came, low, high, case.limit(_due_harm(case, came)), why=why)
@@ -288,13 +287,11 @@ def _answering(history: History, link: str, t: Any) -> Any:
     rows = history.canaries[(history.canaries["link"] == link) & history.canaries["felt"].notna()]
     if rows.empty:
         return None
-    times, calm = rows["t"].to_numpy(float), ~rows["felt"].to_numpy(bool)
+    times = np.concatenate([[-np.inf], rows["t"].to_numpy(float), [np.inf]])
+    calm = np.concatenate([[False], ~rows["felt"].to_numpy(bool), [False]])
     after = np.searchsorted(times, t, side="right")
-    inside = (after > 0) & (after < len(times))
-    left, right = np.maximum(after - 1, 0), np.minimum(after, len(times) - 1)
-    near = inside & (times[right] - times[left] <= NEAR)
-    found = (calm[left] & calm[right]).astype(float)
-    return np.where(near, found, np.nan)
+    near = times[after] - times[after - 1] <= NEAR
+    return np.where(near, calm[after] & calm[after - 1], np.nan)
 
 
 def _due_harm(case: Case, came: int) -> float | None:
@@ -305,7 +302,8 @@ def _due_harm(case: Case, came: int) -> float | None:
     off = case.effect.off
     if off is None or not case.effect.total:
         return None
-    longest = max((declared_open(case, one) for holder in case.holders for one in holder.openings), default=0.0)
+    lasting = (declared_open(case, one) for holder in case.holders for one in holder.openings)
+    longest = max(lasting, default=case.rule.open_s)
     again = [one.trip for holder in case.holders for one in holder.openings if one.trip > off]
     spans = [Span("late", off, off + longest + 1), *(Span("again", t, t + longest + 1) for t in again)]
     due = sum(_count(case.traffic.calls, "start", one) + _count(case.traffic.refused, "t", one) for one in spans)

@@ -1,5 +1,6 @@
 """How concurrency was bounded: bulkheads, the lines before workers, and what was shed."""
 
+import math
 from typing import Final
 
 from reports.analyses import bulkhead_kinds as kinds
@@ -29,7 +30,7 @@ def analyse(history: History) -> Section:
     names = dict.fromkeys([*(one.edge for one in bounds), *(one.edge for one in lines), *hurt])
     edges = [one for name in names if (one := _edge(history, name, whole, hurt)) is not None]
     services = [_service(name, cost) for name, cost in load.rejection_costs(history).items()]
-    subjects = (*edges, *services, _run(history))
+    subjects = (*edges, *services, _run(history, whole))
     return Section(KEY, TITLE, _sentence(subjects), subjects)
 
 
@@ -53,7 +54,8 @@ def _edge(history: History, name: str, whole: Span, hurt: dict[str, list[FaultWi
         found.append(fullest)
         told["bulkheads"] = {policy: measure.value for policy, measure in held.items()}
         said.append(_of_bound(fullest))
-    for line in lines[:1]:
+    line = next(iter(lines), None)
+    if line is not None:
         waits = queue.measures(history, line)
         found += waits
         found += [one for one in [for_nobody(history, line, whole)] if one is not None]
@@ -78,7 +80,9 @@ def _picture(history: History, edge: str, whole: Span, found: list[Measure]) -> 
 
 
 def _fullness(measure: Measure) -> float:
-    return -1.0 if measure.value is None else measure.value / max(measure.limit or 1.0, 1.0)
+    if measure.value is None:
+        return -math.inf
+    return measure.value / measure.limit if measure.limit else math.inf
 
 
 def _of_bound(measure: Measure) -> str:
@@ -119,7 +123,7 @@ def _service(name: str, cost: Measure) -> Subject:
     return Subject(name, said, (cost,))
 
 
-def _run(history: History) -> Subject:
+def _run(history: History, whole: Span) -> Subject:
     knee, peak = load.knee_and_peak(history)
     said = f"Where goodput ends is not known: {knee.why}."
     if knee.value is not None:
@@ -130,7 +134,7 @@ def _run(history: History) -> Subject:
     if knee.value is not None:
         x, y = tuple(map(float, offered)), tuple(map(float, good))
         picture = Picture(lines=(Line("goodput", x, y),), x_title="offered/s", y_title="good answers", y_unit="/s")
-    return Subject(RUN, said, (knee, peak, load.inversion()), picture)
+    return Subject(RUN, said, (knee, peak, load.inversion(history, whole)), picture)
 
 
 BULKHEAD: Final = Analysis(KEY, TITLE, kinds.KINDS, analyse)

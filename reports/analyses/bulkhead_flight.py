@@ -64,7 +64,7 @@ def in_flight(history: History, policy: BulkheadPolicy) -> Measure:
 def _copies(history: History, policy: BulkheadPolicy, source: str) -> int:
     """Return how many holders one source stands for: all of them when it is none of them itself."""
     nodes = {node.name for node in history.header.plan.target_facts.nodes if node.service == policy.holder}
-    return 1 if source in nodes | {policy.holder} else max(1, policy.replicas)
+    return 1 if source in nodes | {policy.holder} else policy.replicas
 
 
 def over_time(history: History, edge: str, span: Span) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -135,11 +135,13 @@ PEAK: Final = MeasureKind(
 INVERSION: Final = MeasureKind(
     name="priority inversion",
     unit="share",
-    about="important requests that were shed while unimportant ones were admitted",
-    formula="P(shed | high) in windows in which any low was admitted",
-    source="DAGOR",
-    inputs="priorities of requests, which are not recorded",
-    blind="everything: requests carry no priority",
+    about="important requests that were shed while unimportant ones were served",
+    formula="P(shed | high) in seconds (by sent) in which any low was ok or degraded; limit 0 where a declared queue "
+    "sheds what is low first, else it is told without a rule",
+    source="Zhou et al., SoCC 2018 (DAGOR)",
+    inputs="requests: sent, outcome, stream; the priorities of the plan's streams",
+    blind="which came first within a second: where what is important alone is more than the callee bears, one that is "
+    "shed may stand beside an unimportant one that was served before",
     subject="run",
 )
 COST: Final = MeasureKind(

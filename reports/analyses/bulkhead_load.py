@@ -10,10 +10,12 @@ from reports.analyses import bulkhead_kinds as kinds
 from reports.analyses.base import Measure, MeasureKind
 from reports.history import FaultWindow, History
 from reports.phases import Span, baseline, felt, healed, judged, within
+from reports.policies import QueuePolicy
 from reports.statistics import share_interval
 from reports.windows import WINDOW, windows
 
 _BINS: Final = 12
+_LEAST_WINDOWS: Final = 2  # of one bin
 _VARIED: Final = 1.5  # of the highest load to the lowest: less is no ramp
 _REACHED: Final = 0.9  # good share at the highest loads above which capacity was never passed
 _KNEE: Final = 0.95
@@ -21,13 +23,14 @@ _TWICE: Final = (1.8, 2.5)
 _LEAST_REFUSED: Final = 100
 _LEAST_SAMPLES: Final = 12
 _REFUSALS: Final = (429, 503)
+_SERVED: Final = ("ok", "degraded")
 
 
 def hurt_edges(history: History) -> dict[str, list[FaultWindow]]:
     """Return the edges that faults took effect on, with their faults."""
     found: dict[str, list[FaultWindow]] = {}
     for fault in history.faults:
-        edges = {history.header.plan.target_facts.edge_of(link) for link in fault.plan.links}
+        edges = history.header.plan.target_facts.edges_hurt(fault.plan.links)
         for edge in sorted(edges) if felt(fault) is not None else ():
             found.setdefault(edge, []).append(fault)
     return found
@@ -43,7 +46,7 @@ def isolation(history: History, faults: list[FaultWindow], hurt: set[str]) -> Me
     if others.empty or before is None or last is None:
         return _none(kinds.ISOLATION, "every operation uses a hurt edge", kinds.LEAST_ISOLATION, ">=")
     calm = within(others, before)
-    spans = [Span("hurt", felt(one) or 0.0, healed(one) or last.end) for one in faults]
+    spans = [Span("hurt", on, healed(one) or last.end) for one in faults if (on := felt(one)) is not None]
     rows = pd.concat([within(others, span) for span in spans])
     rows = rows[~rows.index.duplicated()]
     if calm.empty or rows.empty or not calm["good"].any():
@@ -68,10 +71,10 @@ def goodput_by_load(history: History) -> tuple[Any, Any]:
     offered, good = counted.offered[calm] / WINDOW, counted.good[calm] / WINDOW
     if not len(offered) or not offered.max():
         return np.array([]), np.array([])
-    place = np.minimum((offered / offered.max() * _BINS).astype(int), _BINS - 1)
-    counts = np.bincount(place, minlength=_BINS)
-    full = counts >= 2
-    means = [np.bincount(place, weights=values, minlength=_BINS)[full] / counts[full] for values in (offered, good)]
+    bounds = (0.0, float(offered.max()))
+    counts, _ = np.histogram(offered, _BINS, bounds)
+    full = counts >= _LEAST_WINDOWS
+    means = [np.histogram(offered, _BINS, bounds, weights=one)[0][full] / counts[full] for one in (offered, good)]
     return means[0], means[1]
 
 
@@ -100,9 +103,22 @@ def _no_knee(why: str) -> tuple[Measure, Measure]:
     return _none(kinds.KNEE, why), _none(kinds.PEAK, why, kinds.LEAST_PEAK, ">=")
 
 
-def inversion() -> Measure:
-    """Return that nothing is known of priorities."""
-    return _none(kinds.INVERSION, "requests carry no priority", 0.0)
+def inversion(history: History, whole: Span) -> Measure:
+    """Return the share of important requests that were shed in seconds in which an unimportant one was served."""
+    declared = any(one.low_first for one in history.header.plan.target_facts.declared(QueuePolicy))
+    limit = 0.0 if declared else None  # else nobody says that priorities count
+    rows = within(history.requests, whole)
+    rows = rows[rows["sent"].notna()]
+    high, low = ((rows["priority"] == name).to_numpy(bool) for name in ("high", "low"))
+    if not high.any() or not low.any():
+        return _none(kinds.INVERSION, "there are not both requests of high and of low priority", limit)
+    second = (rows["sent"].to_numpy(float) // WINDOW).astype(np.int64)
+    served = rows["outcome"].isin(_SERVED).to_numpy(bool)
+    met = high & np.isin(second, second[low & served])
+    if not met.any():
+        return _none(kinds.INVERSION, "no request of low priority was served beside one of high priority", limit)
+    shed = int((met & (rows["outcome"] == "shed").to_numpy(bool)).sum())
+    return Measure(kinds.INVERSION.name, shed / int(met.sum()), "share", int(met.sum()), limit=limit)
 
 
 def rejection_costs(history: History) -> dict[str, Measure]:
@@ -119,7 +135,7 @@ def _cost(history: History, service: str) -> Measure:
     cpu = history.series[history.series["name"] == "cpu_s"]
     nodes = [str(node) for node in tries["replica"].unique()]
     parts = [_samples(cpu[cpu["node"] == node], tries[tries["replica"] == node]) for node in nodes]
-    table = np.concatenate(parts) if parts else np.empty((0, 4))
+    table = np.concatenate(parts)
     if len(table) < _LEAST_SAMPLES:
         return _none(kinds.COST, f"{len(table)} samples of its CPU time, {_LEAST_SAMPLES} decide")
     slopes, spread = _least_squares(table[:, 1:], table[:, 0])
@@ -148,7 +164,7 @@ def _samples(cpu: pd.DataFrame, tries: pd.DataFrame) -> Any:
 def _least_squares(inputs: Any, output: Any) -> tuple[Any, Any]:
     slopes, *_ = np.linalg.lstsq(inputs, output, rcond=None)
     left = output - inputs @ slopes
-    noise = float(left @ left) / max(1, len(output) - inputs.shape[1])
+    noise = float(left @ left) / (len(output) - inputs.shape[1])
     return slopes, noise * np.linalg.pinv(inputs.T @ inputs)
 
 

@@ -54,10 +54,12 @@ def measures(history: History, policy: QueuePolicy) -> tuple[Measure, ...]:
 def theory_of(history: History, policy: QueuePolicy) -> dict[str, float]:
     """Return what M/M/c says of the baseline's load on one replica; empty where there is none."""
     span = baseline(history)
-    if span is None or span.seconds <= 0 or policy.service_s <= 0:
+    if span is None or policy.service_s <= 0:
         return {}
-    rate = _rate(within(attempts_on(history, policy.edge), span, "t_in")) / max(1, policy.replicas)
-    load = rate * policy.service_s
+    rate = _rate(within(attempts_on(history, policy.edge), span, "t_in"))
+    if rate is None:
+        return {}
+    load = rate / policy.replicas * policy.service_s
     if load >= policy.workers:
         return {"erlangs": load}
     chance = erlang_c(policy.workers, load)
@@ -74,12 +76,12 @@ def _most_waiting(policy: QueuePolicy, answered: pd.DataFrame, late_by: float) -
     limit = None if policy.bound is None else float(policy.bound)
     if answered.empty:
         return Measure(kinds.WAITING.name, None, "", limit=limit, why="no attempt was answered")
-    most = 0
-    for _, own in answered.groupby("replica", observed=True):
-        most = max(most, peak(own["t_in"].to_numpy(float), own["t_out"].to_numpy(float)) - policy.workers)
+    peaks = [peak(own["t_in"].to_numpy(float), own["t_out"].to_numpy(float))
+             for _, own in answered.groupby("replica", observed=True)]  # fmt: skip
+    most = max(0, max(peaks) - policy.workers)
     capacity = policy.workers / policy.service_s if policy.service_s > 0 else 0.0
     allowed = None if limit is None else limit + capacity * late_by
-    return Measure(kinds.WAITING.name, float(max(0, most)), "", len(answered), limit=allowed)
+    return Measure(kinds.WAITING.name, float(most), "", len(answered), limit=allowed)
 
 
 def _bound(history: History, policy: QueuePolicy, longest: Measure) -> Measure:
@@ -108,7 +110,8 @@ def _patience(history: History, edge: str) -> float | None:
 
 def _waits(history: History, policy: QueuePolicy, answered: pd.DataFrame) -> list[Measure]:
     span = baseline(history)
-    rows = answered.iloc[:0] if span is None else within(answered, span, "t_in")
+    assert span is not None  # or there is nothing to judge
+    rows = within(answered, span, "t_in")
     if len(rows) < _LEAST_ANSWERS or policy.service_s <= 0:
         why = f"{len(rows)} answers in the baseline, or no service time declared"
         return [Measure(one.name, None, "s", why=why) for one in (kinds.WAIT, kinds.WAIT_P99)]
@@ -131,12 +134,13 @@ def _batched(values: Any) -> tuple[float, float]:
 
 def _standing(history: History, answered: pd.DataFrame) -> Measure:
     before, after = baseline(history), recovering(history)
-    calm = answered.iloc[:0] if before is None else within(answered, before, "t_in")
+    assert before is not None  # or there is nothing to judge
+    calm = within(answered, before, "t_in")
     if len(calm) < _LEAST_ANSWERS:
         why = f"{len(calm)} answers in the baseline, {_LEAST_ANSWERS} decide"
         return _none(kinds.STANDING.name, "s", kinds.SLACK, why)
     least = (calm["t_out"] - calm["t_in"]).groupby(calm["replica"], observed=True).min()
-    spans = [one for one in (before, after) if one is not None]
+    spans = [before] if after is None else [before, after]
     worst = [one for span in spans for one in _least_waits(within(answered, span, "t_in"), span, least)]
     if not worst:
         return _none(kinds.STANDING.name, "s", kinds.SLACK, f"no 5 s outside of faults had {_LEAST_ANSWERS} answers")
@@ -180,10 +184,14 @@ def _refused(history: History, policy: QueuePolicy, rows: pd.DataFrame) -> Measu
     if len(calm) < _LEAST_ANSWERS * _BATCHES:
         why = f"{len(calm)} calls in the baseline, {_LEAST_ANSWERS * _BATCHES} decide"
         return _none(kinds.ERLANG.name, "share", kinds.MOST_ERLANG_ERROR, why)
+    rate = _rate(calm)
+    if rate is None:
+        return _none(kinds.ERLANG.name, "share", kinds.MOST_ERLANG_ERROR, "all calls came at once")
     blocked = (calm["status"] == REFUSED).to_numpy(float)
     served = calm[calm["status"] < FAILED]
-    there = max(policy.service_s, float((served["t_out"] - served["t_in"]).mean()) if len(served) else 0.0)
-    band = [erlang_b(policy.workers, _rate(calm) * seconds) for seconds in (policy.service_s, there)]
+    there = float((served["t_out"] - served["t_in"]).mean()) if len(served) else policy.service_s
+    slowest = max(policy.service_s, there)
+    band = [erlang_b(policy.workers, rate * seconds) for seconds in (policy.service_s, slowest)]
     low, high = _batched(blocked)
     nearest = max(0.0, low - band[1], band[0] - high)
     furthest = max(_outside(low, band), _outside(high, band))
@@ -195,11 +203,14 @@ def _outside(value: float, band: list[float]) -> float:
     return max(0.0, value - band[1], band[0] - value)
 
 
-def _rate(calls: pd.DataFrame) -> float:
-    """Return the arrivals a second between the first and the last; the load may not fill the whole stretch."""
+def _rate(calls: pd.DataFrame) -> float | None:
+    """Return the arrivals a second between the first and the last: the load may not fill the whole stretch.
+
+    None where all came at once.
+    """
     times = calls["t_in"].to_numpy(float)
-    seconds = float(times.max() - times.min()) if len(times) > 1 else 0.0
-    return (len(times) - 1) / seconds if seconds > 0 else 0.0
+    seconds = float(np.ptp(times)) if len(times) else None
+    return (len(times) - 1) / seconds if seconds else None
 
 
 def _unlike_erlang(history: History, policy: QueuePolicy, rows: pd.DataFrame) -> str:

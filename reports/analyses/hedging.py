@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import pandas as pd
 
 from reports.analyses.base import Analysis, Measure, MeasureKind, Section, Subject
 from reports.analyses.retry_counts import due_in, measured, rates
@@ -170,10 +171,7 @@ def _twins(history: History, edge: EdgeFact, tries: Tries, noticed_s: float) -> 
 def _latest_end(tries: Tries, starts: Bools, noticed_s: float) -> Floats:
     """Return when the caller surely knew the end of the last of a run's attempts so far."""
     ends = np.where(np.isnan(tries.t_out), tries.t_in, tries.t_out)
-    ends = ends - noticed_s
-    reach = float(np.ptp(np.concatenate([ends, tries.t_in]))) + 1.0
-    run = np.cumsum(starts)
-    return np.asarray(np.maximum.accumulate(ends + run * reach) - run * reach)
+    return np.asarray(pd.Series(ends - noticed_s).groupby(np.cumsum(starts)).cummax())
 
 
 def _subject(history: History, found: _Hedged, whole: Span) -> Subject:

@@ -59,7 +59,7 @@ def _subject(history: History, policy: LimitPolicy) -> Subject:
     arrived = replace(everything, rows=limit_tenants.outside(everything.rows, hurt))
     if everything.rows.empty:
         why = "no request named a tenant" if policy.per == "tenant" else "no request reached it"
-        return Subject(name, f"{why[0].upper()}{why[1:]}.", (), facts={"why": why, **everything.odd})
+        return Subject(name, f"{why.capitalize()}.", (), facts={"why": why, **everything.odd})
     keys, slack = limit_keys.keys_of(arrived), limit_keys.slack_of(arrived)
     rule = limit_keys.counter_rule(policy, keys, slack)
     if rule is None or not keys:
@@ -69,7 +69,7 @@ def _subject(history: History, policy: LimitPolicy) -> Subject:
     joint = limit_keys.together(policy, keys, slack)
     found += [*limit_tenants.measures(history, policy, everything), *([joint] if joint is not None else [])]
     facts = _facts(everything, rule, by_key, keys) | {"its own word": _own_word(history, policy, everything)}
-    return Subject(name, _sentence(history, policy, keys, found), tuple(found), _picture(history, policy, keys), facts)
+    return Subject(name, _sentence(policy, keys, found), tuple(found), _picture(history, policy, keys), facts)
 
 
 def _facts(
@@ -100,17 +100,16 @@ def _own_word(history: History, policy: LimitPolicy, arrived: Arrivals) -> dict[
     return {"limiting": len(said), "after_s": float(said[0]["t"]) - float(refused.iloc[0])}
 
 
-def _sentence(history: History, policy: LimitPolicy, keys: Sequence[Key], found: Sequence[Measure]) -> str:
+def _sentence(policy: LimitPolicy, keys: Sequence[Key], found: Sequence[Measure]) -> str:
     worst = max(keys, key=lambda key: (key.refused, key.admitted))
     who = f" of {worst.name}" if worst.name else ""
     if not worst.refused:
         asked = sum(key.admitted for key in keys)
         said = f"It refused none of {asked:,} requests"
     else:
-        rate = _held_at(history, worst)
-        total = worst.refused + worst.admitted
+        rate, total = _held_at(worst), worst.refused + worst.admitted
         said = f"It refused {worst.refused:,} of {total:,} requests{who}"
-        said += f" and let {rate:.3g}/s through ({policy.rate:g}/s declared)"
+        said += "" if rate is None else f" and let {rate:.3g}/s through ({policy.rate:g}/s declared)"
     kept = next((one for one in found if one.name == "victim admission" and one.value is not None), None)
     if kept is not None and kept.result == "pass":
         said += "; the others did not notice" if kept.value and kept.value > 0.999 else "; the others hardly noticed"
@@ -118,15 +117,13 @@ def _sentence(history: History, policy: LimitPolicy, keys: Sequence[Key], found:
     return f"{said}; it {', and '.join(broken)}." if broken else f"{said}."
 
 
-def _held_at(history: History, key: Key) -> float:
-    """Return the rate of admissions between the first refusal and the last."""
+def _held_at(key: Key) -> float | None:
+    """Return the rate of admissions between the first refusal and the last; None where all refusals came at once."""
     refused = np.sort(np.concatenate([piece.refused for piece in key.pieces]))
     admitted = np.sort(np.concatenate([piece.admitted for piece in key.pieces]))
     begin, end = float(refused[0]), float(refused[-1])
-    seconds = end - begin
     inside = int(((admitted > begin) & (admitted <= end)).sum())
-    span = judged(history)
-    return inside / seconds if seconds > 0 else len(admitted) / max(span.seconds if span else 1.0, 1e-9)
+    return inside / (end - begin) if end > begin else None
 
 
 def _picture(history: History, policy: LimitPolicy, keys: Sequence[Key]) -> Picture | None:

@@ -1,5 +1,6 @@
 """How one limiter treated what it counts together: each tenant, in each process that counts."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,8 @@ from reports.policies import LimitPolicy
 
 MOST_KEYS: Final = 50  # those that asked most; who asks less than a burst cannot break a limit
 LEAST_DUE: Final = 100  # admissions below which under-admission is noise
+_TOGETHER: Final = 5.0  # windows that all processes must be at their limit
+_PAUSE: Final = 2.0  # windows without a refusal, after which a process is not at its limit
 _TIMES_FULL: Final = 20  # of the time that fills the bucket: long enough to judge a rate
 
 
@@ -72,7 +75,7 @@ def slack_of(arrived: Arrivals) -> float:
 
 def counter_rule(policy: LimitPolicy, keys: tuple[Key, ...], slack: float) -> Rule | None:
     """Return the rule of one process: its share of the policy, unless each evidently holds the whole to itself."""
-    whole, share = rule_of(policy), rule_of(policy, 1 / max(1, policy.replicas))
+    whole, share = rule_of(policy), rule_of(policy, 1 / policy.replicas)
     if whole is None or share is None or policy.replicas <= 1:
         return whole
     return whole if _beyond(keys, share, slack) and not _beyond(keys, whole, slack) and _full(keys, whole) else share
@@ -114,10 +117,10 @@ def _window(key: Key, rule: Rule, slack: float) -> Measure:
 
 def _boundary(key: Key, rule: Rule) -> Measure:
     part = BURST_SHARE * rule.window
-    if not any(rule.crowd(piece.asked, part) >= 2 * rule.size for piece in key.pieces):
-        return _none(kinds.BOUNDARY, f"nobody asked for {2 * rule.size:g} within {part:g} s")
-    worst = max(rule.crowd(piece.admitted, part) - rule.size for piece in key.pieces)
     most = {"moving_window": 0.0, "sliding_window": BURST_SHARE * rule.size}.get(rule.algorithm, rule.size)
+    if not any(rule.crowd(piece.asked, part) >= 2 * rule.size for piece in key.pieces):
+        return _none(kinds.BOUNDARY, f"nobody asked for {2 * rule.size:g} within {part:g} s", most)
+    worst = max(rule.crowd(piece.admitted, part) - rule.size for piece in key.pieces)
     return _made(kinds.BOUNDARY, worst, key.admitted, most)
 
 
@@ -126,12 +129,12 @@ def _rate_error(key: Key, rule: Rule, slack: float) -> Measure:
     found = [(sustained(piece.admitted, piece.refused, rule), piece) for piece in key.pieces]
     long_enough = [(count, seconds, piece) for (count, seconds), piece in found if seconds >= _TIMES_FULL * fill]
     if not long_enough:
-        longest = max((seconds for (_, seconds), _ in found), default=0.0)
+        longest = max(seconds for (_, seconds), _ in found)
         why = f"refused without a pause for {longest:.3g} s; {_TIMES_FULL * fill:.3g} s decide"
         return _none(kinds.RATE_ERROR, why, kinds.MOST_RATE_ERROR)
     count, seconds, piece = max(long_enough, key=lambda one: abs(one[0] / (rule.rate * one[1]) - 1))
     error, unsure = abs(count / (rule.rate * seconds) - 1), (1 + rule.rate * slack) / (rule.rate * seconds)
-    offered = len(piece.asked) / max(float(piece.asked[-1] - piece.asked[0]), 1e-9)
+    offered = len(piece.asked) / float(np.ptp(piece.asked))
     limit = kinds.MOST_RATE_ERROR + rule.waits / max(1.0, offered * fill)
     return _made(kinds.RATE_ERROR, error, count, limit, (max(0.0, error - unsure), error + unsure))
 
@@ -176,17 +179,22 @@ def _jointly(policy: LimitPolicy, key: Key) -> tuple[int, float] | None:
     end = min(float(piece.refused[-1]) if len(piece.refused) else -np.inf for piece in key.pieces)
     if rule.algorithm != "token_bucket" and end > begin:
         end = begin + rule.window * int((end - begin) / rule.window + 1e-9)
-    paused = any(np.diff(p.refused[(p.refused >= begin) & (p.refused <= end)]).max(initial=0) >= 2 * rule.window
-                 for p in key.pieces)  # fmt: skip
-    if paused or end - begin < 5 * rule.window:
+    if not end - begin >= _TOGETHER * rule.window:
+        return None
+    inside = [one.refused[(one.refused > begin) & (one.refused < end)] for one in key.pieces]
+    if any(np.diff(np.concatenate([[begin], times, [end]])).max() >= _PAUSE * rule.window for times in inside):
         return None
     return sum(between(piece.admitted, begin, end) for piece in key.pieces), end - begin
 
 
 def worst(found: list[Measure]) -> Measure:
     """Return the worst of several measures of one name; one that says something before one that does not."""
-    rank = {"fail": 3, "unknown": 2, "pass": 1, "info": 1}
-    return max(found, key=lambda one: (one.value is not None, rank[one.result], one.value or 0.0))
+    return max(found, key=_badness)
+
+
+def _badness(one: Measure) -> tuple[bool, bool, bool, float]:
+    value = -math.inf if one.value is None else one.value
+    return one.value is not None, one.result == "fail", one.result == "unknown", value
 
 
 def _made(
@@ -196,5 +204,5 @@ def _made(
     return Measure(kind.name, float(value), kind.unit, samples, low, high, limit)
 
 
-def _none(kind: MeasureKind, why: str, limit: float = 0.0) -> Measure:
+def _none(kind: MeasureKind, why: str, limit: float) -> Measure:
     return Measure(kind.name, None, kind.unit, limit=limit, why=why)

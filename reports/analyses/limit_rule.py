@@ -103,10 +103,9 @@ def between(times: Any, begin: float, end: float) -> int:
 
 
 def _bucket(arrived: list[float], size: float, rate: float) -> int:
-    level, last, admitted = size, arrived[0] if arrived else 0.0, 0
-    for t in arrived:
+    level, admitted = size, 0
+    for last, t in zip([*arrived[:1], *arrived], arrived, strict=False):
         level = min(size, level + (t - last) * rate)
-        last = t
         if level >= 1:
             level -= 1
             admitted += 1

@@ -36,11 +36,12 @@ def measures(history: History, policy: LimitPolicy, arrived: Arrivals) -> tuple[
 def fairness(history: History, _: LimitPolicy, arrived: Arrivals) -> Measure:
     """Return Jain's index of the largest group of tenants that asked equally much."""
     rows = _judged(history, arrived.rows)
-    asked = rows.groupby("tenant", sort=True)["admitted"].agg(["size", "sum"]).sort_values("size", ascending=False)
-    sizes = asked["size"].to_numpy(float)
-    ends = np.searchsorted(-sizes, -_ALIKE * sizes, side="right")
-    first = np.argmax(ends - np.arange(len(sizes))) if len(sizes) > 1 else None
-    group = asked.iloc[:1] if first is None else asked.iloc[first : ends[first]]
+    group = rows.groupby("tenant", sort=True)["admitted"].agg(["size", "sum"]).sort_values("size", ascending=False)
+    if len(group):
+        sizes = group["size"].to_numpy(float)
+        ends = np.searchsorted(-sizes, -_ALIKE * sizes, side="right")
+        first = int(np.argmax(ends - np.arange(len(sizes))))
+        group = group.iloc[first : ends[first]]
     if len(group) < 2:
         return _none(kinds.FAIRNESS, "no two tenants asked equally much")
     if group["size"].sum() == group["sum"].sum() or group["sum"].mean() < _LEAST_ADMITTED:
@@ -86,12 +87,11 @@ def hinted(history: History, _: LimitPolicy, arrived: Arrivals) -> Measure:
 
 def waited(history: History, _: LimitPolicy, arrived: Arrivals) -> Measure:
     """Return the share of callers let in after they waited as long as they were told."""
-    requests = history.requests[["done", "retry_after"]]
+    until = history.requests["done"] + history.requests["retry_after"]
     rows = arrived.rows.sort_values(["key", "t"], kind="stable")
     before = rows.shift(1)
-    told = requests.reindex(before["request"].fillna(-1).astype(int)).set_axis(rows.index)
     same = (before["key"] == rows["key"]) & before["refused"].eq(other=True)
-    patient = rows[same & (rows["t"] >= told["done"] + told["retry_after"])]
+    patient = rows[same & (rows["t"] >= before["request"].map(until))]
     if patient.empty:
         return _none(kinds.WAITED, "no caller waited as long as it was told")
     let_in, total = int(patient["admitted"].sum()), len(patient)

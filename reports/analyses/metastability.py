@@ -221,10 +221,16 @@ def _confirmed(seen: _Evidence) -> tuple[Verdict, str]:
     if relief is None or restored is None or len(restored) < FEWEST:
         return "unknown", "the run ended before the load was taken away and brought back"
     if not _came_back(relief, relief < DOWN):
-        return "unknown", "it stayed down with less load too: cut deeper, or for longer"
+        return "unknown", "not healed in the relief: the load was not cut deeply enough, or not for long enough"
+    came_back = f"with less load it came back after {_say(_healed_after(relief))}"
     if _came_back(restored, restored < DOWN):
-        return "metastable", "confirmed: with less load it came back, and the full load did it no harm then"
-    return "overload", "with less load it came back, but the same load brought it down again without a trigger"
+        return "metastable", f"confirmed: {came_back}, and the full load did it no harm then"
+    return "overload", f"{came_back}, but the same load brought it down again without a trigger"
+
+
+def _healed_after(relief: Any) -> float:
+    """Return how many seconds of the relief were over when the last bad one was."""
+    return WINDOW * float(np.max(np.arange(1, len(relief) + 1)[relief < DOWN], initial=0))
 
 
 def _phase(seen: _Evidence, name: str) -> Any:

@@ -1,5 +1,6 @@
 """How often a failed call was tried again, by whom, when, to what end, and what it cost."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -88,9 +89,9 @@ def _spacing(found: list[Spacing]) -> Iterator[Measure]:
         yield measured(kinds.FIT, None, why=why)
         return
     yield measured(kinds.SPACING, sum(one.violations for one in found), gaps, limit=0.0, why=_outside(found))
-    fitted = [(one.chance, one.tested) for one in found if one.chance is not None]
+    fitted = [one.fitted for one in found if one.fitted is not None]
     if not fitted:
-        yield measured(kinds.FIT, None, why=found[0].why)
+        yield measured(kinds.FIT, None, why=next(one.why for one in found))
         return
     chance = min(1.0, min(chance for chance, _ in fitted) * len(fitted))
     yield measured(kinds.FIT, chance, sum(tested for _, tested in fitted), limit=LEAST_CHANCE, op=">")
@@ -104,8 +105,8 @@ def _outside(found: list[Spacing]) -> str:
 def _synchrony(found: list[Synchrony]) -> Measure:
     seen = [one for one in found if one.dispersion is not None]
     if not seen:
-        return measured(kinds.SYNCHRONY, None, why=found[0].why if found else "nothing was retried")
-    worst = max(seen, key=lambda one: one.dispersion or 0.0)
+        return measured(kinds.SYNCHRONY, None, why=next((one.why for one in found), "nothing was retried"))
+    worst = max(seen, key=lambda one: -math.inf if one.dispersion is None else one.dispersion)
     limit = MOST_SYNCHRONY if worst.spread else None
     return measured(kinds.SYNCHRONY, worst.dispersion, worst.crowd, limit=limit, why=worst.why)
 
@@ -113,10 +114,10 @@ def _synchrony(found: list[Synchrony]) -> Measure:
 def _budget(found: list[Budget]) -> Iterator[Measure]:
     known = [one for one in found if one.excess is not None]
     if known:
-        excess = max(one.excess or 0.0 for one in known)
+        excess = max(one.excess for one in known if one.excess is not None)
         yield measured(kinds.BUDGET, excess, sum(one.retries for one in known), limit=BUDGET_SLACK)
     else:
-        yield measured(kinds.BUDGET, None, why=found[0].why if found else "no budget is declared")
+        yield measured(kinds.BUDGET, None, why=next((one.why for one in found), "no budget is declared"))
     gone = next((one for one in found if one.exhausted_s is not None), None)
     why = "the budget was never exhausted" if known else "no budget is declared"
     yield measured(kinds.EXHAUSTED, None if gone is None else gone.exhausted_s, why="" if gone else why)
@@ -129,9 +130,9 @@ def _budget(found: list[Budget]) -> Iterator[Measure]:
 def _sentence(found: EdgeRetries, measures: tuple[Measure, ...]) -> str:
     value = {one.name: one.value for one in measures if not one.phase}
     most = value[kinds.MOST.name]
-    if not found.retries and (most or 0) <= 1:
+    if not found.retries and (most is None or most <= 1):
         return f"Nothing was retried on {found.edge.name}{_allowed(found)}."
-    tried = max([int(most or 0), *(one.most for one in found.layers)])
+    tried = max([*(one.most for one in found.layers), *([] if most is None else [int(most)])])
     said = [_layers(found, tried), _worth(found, value)]
     budget_left = value[kinds.EXHAUSTED.name]
     if budget_left is not None:

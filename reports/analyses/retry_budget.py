@@ -39,7 +39,7 @@ def budget(layer: Layer) -> Budget:
 
 def _holders(layer: Layer, policy: RetryPolicy) -> tuple[list[Bools], int]:
     """Return the rows of each process that holds a budget, and how many budgets each of these has."""
-    if layer.wire or policy.replicas <= 1:
+    if layer.wire or policy.replicas <= 1 or not len(layer.tries):
         return [np.ones(len(layer.tries), dtype=bool)], policy.replicas
     return [layer.tries.src == code for code in np.unique(layer.tries.src)], 1
 
@@ -49,18 +49,18 @@ def _ratio(layer: Layer, policy: RetryPolicy) -> tuple[float, str]:
     later = np.zeros(len(layer.tries), dtype=bool)
     later[layer.pairs.later] = True
     parts, copies = _holders(layer, policy)
-    return max((_ratio_of(layer, policy, part, later, copies) for part in parts), default=0.0), ""
+    return max(_ratio_of(layer, policy, part, later, copies) for part in parts), ""
 
 
 def _ratio_of(layer: Layer, policy: RetryPolicy, part: Bools, later: Bools, copies: int) -> float:
     again = np.sort(layer.tries.t_in[part & later])
     firsts = np.sort(layer.tries.t_in[part & layer.first])
-    if not len(again):
+    if not len(again) or not len(firsts):
         return 0.0
     in_10_s = np.arange(1, len(firsts) + 1) - np.searchsorted(firsts, firsts - 10.0)
     earned = policy.budget_share * np.searchsorted(firsts, again, side="right")
     earned = earned + copies * policy.budget_floor / 10 * (again - again[0])
-    allowed = full_budget(policy, copies, float(in_10_s.max(initial=0)))
+    allowed = full_budget(policy, copies, float(in_10_s.max()))
     return max(0.0, envelope_excess(np.arange(len(again)), earned) - allowed)
 
 
@@ -83,11 +83,12 @@ def _throttled(layer: Layer, policy: RetryPolicy, part: Bools) -> int:
     decided = decided[np.isfinite(decided)]
     low = np.searchsorted(ends, decided - DECIDED_S)
     high = np.searchsorted(ends, decided + DECIDED_S, side="right")
-    enough = left > policy.max_tokens * A6_KEEPS + 1e-9
-    passed = np.concatenate([[0], np.cumsum(enough)])
-    before = np.where(low > 0, enough[np.maximum(low - 1, 0)], policy.max_tokens > 0)
-    crowded = high - low > 1  # others ended at the same time: the order is not known
-    return int(((passed[high] == passed[low]) & ~(crowded & before)).sum())
+    half = policy.max_tokens * A6_KEEPS
+    before = np.append(policy.max_tokens, left)[low]  # full at first
+    good = np.concatenate([np.zeros(1), np.cumsum(well)])
+    earned = policy.token_ratio * (good[high] - good[low])
+    most = np.minimum(policy.max_tokens, before + earned) - 1  # it ended behind the good ones of that time, and first
+    return int((most <= half + 1e-9).sum())
 
 
 def _active(layer: Layer, policy: RetryPolicy) -> tuple[float, str]:

@@ -34,10 +34,13 @@ def due_in(history: History, tries: Tries, span: Span) -> Bools:
 
 def bins(t_in: Floats) -> tuple[Ints, Floats]:
     """Return the bin of each time, and the middle of each bin: a second wide, or so wide that 200 are enough."""
-    start, reach = float(t_in.min()), float(np.ptp(t_in))
-    width = max(_SECOND, reach / _POINTS)
+    start, reach, width = float(t_in.min()), float(np.ptp(t_in)), _width(t_in)
     middles = start + width * (np.arange(int(reach / width) + 1) + 0.5)
     return ((t_in - start) / width).astype(np.int64), np.asarray(middles, dtype=np.float64)
+
+
+def _width(t_in: Floats) -> float:
+    return max(_SECOND, float(np.ptp(t_in)) / _POINTS)
 
 
 def rates(t_in: Floats, curves: Mapping[str, Bools]) -> Picture | None:
@@ -45,8 +48,7 @@ def rates(t_in: Floats, curves: Mapping[str, Bools]) -> Picture | None:
     if not len(t_in):
         return None
     at, middles = bins(t_in)
-    width = float(middles[1] - middles[0]) if len(middles) > 1 else _SECOND
-    x = tuple(middles.tolist())
+    x, width = tuple(middles.tolist()), _width(t_in)
     lines = tuple(
         Line(name, x, tuple((np.bincount(at[which], minlength=len(x)) / width).tolist()))
         for name, which in curves.items()
@@ -81,7 +83,7 @@ def seen(history: History, found: EdgeRetries) -> Seen:
         failed=_failed(found),
         run_due=due[wire.request[begin]],
         run_length=length,
-        retried=np.concatenate(retried) if retried else np.empty(0, dtype=np.int64),
+        retried=np.concatenate(retried),
     )
 
 
@@ -118,9 +120,8 @@ def _theory(what: Seen, inside: Bools, phase: str) -> Measure:
     if not caps or not (inside & found.first).any():
         return measured(kinds.THEORY, None, phase=phase, why="no retry is declared, or nothing was tried")
     t_in = found.wire.t_in[inside]
-    second = ((t_in - t_in.min()) / _SECOND).astype(np.int64)
-    attempts = np.bincount(second)
-    chance = np.bincount(second, weights=what.failed[inside]) / np.maximum(attempts, 1)
+    _, second = np.unique(((t_in - t_in.min()) / _SECOND).astype(np.int64), return_inverse=True)
+    chance = np.bincount(second, weights=what.failed[inside]) / np.bincount(second)
     weight = np.bincount(second, weights=found.first[inside])
     mean = nested_tries(chance, caps)
     return measured(kinds.THEORY, float((mean * weight).sum() / weight.sum()), int(weight.sum()), phase=phase)
@@ -183,7 +184,7 @@ def _superseded(tries: Tries) -> Bools:
 def first_answer(tries: Tries) -> Floats:
     """Return when the run that each attempt belongs to got its first good answer; infinite where it got none."""
     if not len(tries):
-        return np.zeros(0)
+        return tries.t_out
     starts = np.flatnonzero(run_starts(tries))
     ends = np.where(tries.answered_well & np.isfinite(tries.t_out), tries.t_out, np.inf)
     return np.repeat(np.minimum.reduceat(ends, starts), np.diff(np.append(starts, len(tries))))
@@ -267,7 +268,7 @@ def _overrun(layer: Layer) -> float | None:
     assert layer.policy is not None
     assert layer.policy.total_timeout_s is not None
     begin = layer.tries.t_in.copy()
-    for number in range(2, layer.most + 1):
+    for number in np.unique(layer.pairs.number):
         nth = layer.pairs.number == number
         begin[layer.pairs.later[nth]] = begin[layer.pairs.earlier[nth]]
     took = (layer.tries.t_out - begin)[layer.pairs.later]

@@ -11,6 +11,7 @@ import numpy as np
 
 from reports.analyses.retry_theory import pause
 from reports.analyses.retry_tries import (
+    NOTHING,
     Bools,
     Floats,
     Ints,
@@ -163,7 +164,7 @@ def _again_on_wire(wire: Tries, layer: Layer) -> Bools:
     again[layer.pairs.later] = True
     at = began_last(layer.tries.request, layer.tries.t_in, wire)
     end = np.where(np.isnan(layer.tries.t_out), np.inf, layer.tries.t_out)
-    within = (at >= 0) & (end[at] + NOTICED_S >= wire.t_in)
+    within = (at != NOTHING) & (end[at] + NOTICED_S >= wire.t_in)
     return np.asarray(within & again[at])
 
 
@@ -175,14 +176,14 @@ def causes(tries: Tries) -> Ints:
     cause[silent & tries.cancelled] = CAUSES.index("timeout")
     for name, flags in _CAUSES.items():
         cause[tries.flagged(*flags)] = CAUSES.index(name)
+    cause[tries.status >= 500] = CAUSES.index("500")
     for status in _STATUSES:
         cause[tries.status == int(status)] = CAUSES.index(status)
-    cause[(tries.status >= 500) & (cause == 0)] = CAUSES.index("500")
     return cause
 
 
-_STATUSES: Final = ("429", "500", "502", "503", "504")
-CAUSES: Final = ("", "timeout", "connect", "reset", *_STATUSES)
+_STATUSES: Final = ("429", "502", "503", "504")
+CAUSES: Final = ("", "timeout", "connect", "reset", "500", *_STATUSES)
 
 
 def retryable(tries: Tries, policy: RetryPolicy | None) -> Bools:

@@ -31,8 +31,7 @@ class Spacing:
     early: int
     late: int
     allowed_late: int
-    chance: float | None  # smallest chance of the pauses under the declared law, over try numbers
-    tested: int  # pauses behind `chance`
+    fitted: tuple[float, int] | None  # smallest chance of the pauses under the law, times the laws; pauses behind it
     why: str
 
     @property
@@ -56,9 +55,9 @@ def spacing(layer: Layer, late_s: float) -> Spacing:
     noticed = np.where(layer.wire & layer.tries.cancelled[earlier], NOTICED_S, TIMER_S)
     early = counted & (gaps < low - noticed)
     late = counted & (gaps > high + late_s) & ~_asked_to_wait(layer)
-    chance, tested, why = _fit(layer, counted & ~_asked_to_wait(layer))
+    fitted, why = _fit(layer, counted & ~_asked_to_wait(layer))
     total = int(counted.sum())
-    return Spacing(total, int(early.sum()), int(late.sum()), int(LATE_SHARE * total), chance, tested, why)
+    return Spacing(total, int(early.sum()), int(late.sum()), int(LATE_SHARE * total), fitted, why)
 
 
 def _asked_to_wait(layer: Layer) -> Bools:
@@ -66,31 +65,30 @@ def _asked_to_wait(layer: Layer) -> Bools:
     return np.isin(layer.tries.status[layer.pairs.earlier], (429, 503)) & layer.policy.retry_after
 
 
-def _fit(layer: Layer, counted: Bools) -> tuple[float | None, int, str]:
+def _fit(layer: Layer, counted: Bools) -> tuple[tuple[float, int] | None, str]:
     policy = layer.policy
     assert policy is not None
     if policy.jitter == "none":
-        return None, 0, "the policy declares no jitter"
+        return None, "the policy declares no jitter"
     found: list[tuple[float, int]] = []
     why = f"fewer than {FEWEST_GAPS} pauses before any one try"
     for retry in range(1, policy.attempts):
         gaps = layer.gaps[counted & (layer.pairs.number == retry + 1)]
         low, high = (float(end) for end in pause(policy, retry))
         if high - low < NARROWEST_S:
-            why = f"pauses of {high * 1000:.0f} ms are too short for a machine's timers to show their law"
+            why = f"pauses of {high:g} s are too short for a machine's timers to show their law"
         elif _cut(policy, low, high):
             why = "the longest pause cuts off the law"
         elif len(gaps) >= FEWEST_GAPS:
             found.append((fit(gaps, low, high), len(gaps)))
     if not found:
-        return None, 0, why
-    chance = min(1.0, min(chance for chance, _ in found) * len(found))
-    return chance, sum(count for _, count in found), ""
+        return None, why
+    return (min(chance for chance, _ in found) * len(found), sum(count for _, count in found)), ""
 
 
 def _cut(policy: RetryPolicy, low: float, high: float) -> bool:
     """Tell whether additive jitter ends at the policy's longest pause, so that many pauses are exactly that."""
-    return policy.jitter == "additive" and high < low + policy.base_s - 1e-9
+    return policy.jitter == "additive" and high < low + policy.base_s
 
 
 def fit(gaps: Floats, low: float, high: float) -> float:
@@ -105,8 +103,8 @@ def fit(gaps: Floats, low: float, high: float) -> float:
     count = len(picked)
     width, delay = high - low, max(BLUR_S, (high - low) / 5)
     steps = np.arange(count + 1) / count
-    soonest = np.clip((picked + TIMER_S - low) / width, 0, 1)
-    latest = np.clip((picked - delay - low) / width, 0, 1)
+    soonest = np.maximum((picked + TIMER_S - low) / width, 0.0)
+    latest = np.minimum((picked - delay - low) / width, 1.0)
     shorter, longer = float((steps[1:] - soonest).max()), float((latest - steps[:-1]).max())
     chances = [float(smirnov(count, max(0.0, distance))) for distance in (shorter, longer)]
     return min(1.0, 2 * min(chances))
@@ -118,7 +116,6 @@ class Synchrony:
 
     dispersion: float | None
     crowd: int
-    bins: int
     spread: bool  # whether the policy means to spread them
     why: str
 
@@ -133,7 +130,7 @@ def synchrony(layer: Layer) -> Synchrony:
     first = (pairs.number == 2) & np.isfinite(ends) & pairs.sure
     at, crowd = _crowd(ends[first])
     if crowd < CROWD:
-        return Synchrony(None, crowd, 0, spread=False, why=f"no {CROWD} clients failed within 100 ms")
+        return Synchrony(None, crowd, spread=False, why=f"no {CROWD} clients failed within 100 ms")
     together = first & (ends >= at) & (ends < at + BIN_S)
     begun = layer.tries.t_in[pairs.later]
     spread = policy is not None and policy.jitter != "none"
@@ -145,7 +142,7 @@ def synchrony(layer: Layer) -> Synchrony:
 def _crowd(ends: Floats) -> tuple[float, int]:
     """Return the 100 ms in which most failed: its begin, and how many."""
     if not len(ends):
-        return 0.0, 0
+        return np.nan, len(ends)
     ordered = np.sort(ends)
     counts = np.searchsorted(ordered, ordered + BIN_S, side="left") - np.arange(len(ordered))
     best = int(np.argmax(counts))
@@ -156,7 +153,7 @@ def _fano(begun: Floats, at: float, crowd: int) -> Synchrony:
     bins = max(FEWEST_BINS, int(np.ceil((float(begun.max()) - at) / BIN_S)) + 1)
     counts = np.bincount(_bin(begun, at, bins), minlength=bins)
     value = float(counts.var(ddof=1) / counts.mean())
-    return Synchrony(value, crowd, bins, spread=False, why="the policy declares no jitter")
+    return Synchrony(value, crowd, spread=False, why="the policy declares no jitter")
 
 
 def _dispersion(policy: RetryPolicy, ends: Floats, begun: Floats, at: float) -> Synchrony:
@@ -168,9 +165,9 @@ def _dispersion(policy: RetryPolicy, ends: Floats, begun: Floats, at: float) -> 
     counts, expected = _merged(np.bincount(_bin(begun, at, bins), minlength=bins), expected)
     if len(counts) < FEWEST_BINS:
         why = f"pauses of at most {high:g} s spread nobody over bins of 100 ms"
-        return Synchrony(None, len(ends), len(counts), spread=True, why=why)
+        return Synchrony(None, len(ends), spread=True, why=why)
     value = float(((counts - expected) ** 2 / expected).sum() / (len(counts) - 1))
-    return Synchrony(value, len(ends), len(counts), spread=True, why="")
+    return Synchrony(value, len(ends), spread=True, why="")
 
 
 def _bin(begun: Floats, at: float, bins: int) -> Ints:
@@ -186,6 +183,4 @@ def _merged(counts: Ints, expected: Floats) -> tuple[Floats, Floats]:
         full = held >= 2
         group[index + 1] = group[index] + full
         held = 0.0 if full else held
-    sizes = group[-1] + 1
-    joined = np.bincount(group, weights=expected, minlength=sizes)
-    return np.bincount(group, weights=counts, minlength=sizes).astype(float), np.maximum(joined, 0.5)
+    return np.bincount(group, weights=counts).astype(float), np.maximum(np.bincount(group, weights=expected), 0.5)

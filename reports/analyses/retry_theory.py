@@ -14,10 +14,9 @@ SPARE: Final = 10.0  # retries that a ratio budget may have saved up beyond its 
 
 
 def expected_tries(chance: Any, cap: int) -> Any:
-    """Return the mean number of tries of one layer when each fails with `chance`: (1 - p^k)/(1 - p)."""
-    p = np.asarray(chance, dtype=float)
-    dead = p >= 1.0
-    return np.where(dead, float(cap), (1 - p**cap) / np.where(dead, 1.0, 1 - p))
+    """Return the mean number of tries of one layer when each fails with `chance`: 1 + p + ... + p^(k - 1)."""
+    p = np.minimum(np.asarray(chance, dtype=float), 1.0)
+    return np.asarray(sum(p**n for n in range(cap)))
 
 
 def nested_tries(chance: Any, caps: Iterable[int]) -> Any:

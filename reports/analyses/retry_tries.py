@@ -20,6 +20,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 LOG_LAG: Final = 0.01  # seconds: a proxy writes down the end of an attempt a little after its caller knew
 _FEWEST: Final = 1e-9
+NOTHING: Final = -1  # the place of a row that is not there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,9 +128,7 @@ def run_starts(tries: Tries, lag_s: float = LOG_LAG) -> Bools:
     `lag_s` is how much later than its caller knew an answer may be written down.
     """
     starts = _request_starts(tries)
-    if len(tries) > 1:
-        done = tries.answered_well[:-1] & (tries.t_out[:-1] <= tries.t_in[1:] + lag_s)
-        starts[1:] |= done
+    starts[1:] |= tries.answered_well[:-1] & (tries.t_out[:-1] <= tries.t_in[1:] + lag_s)
     return starts
 
 
@@ -148,23 +147,24 @@ def _request_starts(tries: Tries) -> Bools:
 def numbered_pairs(tries: Tries, *, by_caller: bool = False) -> Pairs:
     """Return the tries again that say so themselves: each attempt numbered 2 and up, with the one before it.
 
-    That one has the number before, the same request (and caller), and ended last before the try again began; where
-    none ended, it is the one that began last: a hedge.
+    That one has the number before, the same request (and caller), and ended before the try again began: the one that
+    began just before it, else the one that ended last. Where none ended, it is the one that began last: a hedge.
     """
     later = np.flatnonzero(tries.number > 1)
     before = later - 1
-    same = (before >= 0) & (tries.request[before] == tries.request[later])
-    same &= tries.number[before] == tries.number[later] - 1
+    same = ~_request_starts(tries)[later] & (tries.number[before] == tries.number[later] - 1)
     same &= (tries.src[before] == tries.src[later]) if by_caller else True
-    earlier = np.where(same & (tries.t_out[before] <= tries.t_in[later] + LOG_LAG), before, -1)
-    missing = np.flatnonzero(earlier < 0)
+    places = np.where(same & (tries.t_out[before] <= tries.t_in[later] + LOG_LAG), before, np.nan)
+    missing = np.flatnonzero(np.isnan(places))
     if len(missing):
-        earlier[missing] = _searched(tries, later[missing], by_caller=by_caller)
-    found = earlier >= 0
-    return Pairs(later[found], earlier[found], tries.number[later[found]], _alone(earlier[found]))
+        places[missing] = _searched(tries, later[missing], by_caller=by_caller)
+    found = ~np.isnan(places)
+    earlier = places[found].astype(np.int64)
+    return Pairs(later[found], earlier, tries.number[later[found]], _alone(earlier))
 
 
-def _searched(tries: Tries, later: Ints, *, by_caller: bool) -> Ints:
+def _searched(tries: Tries, later: Ints, *, by_caller: bool) -> Floats:
+    """Return the row that each one tries again, NaN where there is none."""
     candidates = np.flatnonzero(np.isin(tries.request, tries.request[later]))
     group = tries.src if by_caller else np.zeros(len(tries), dtype=np.int64)
     keys = ["request", "group", "number"]
@@ -176,17 +176,17 @@ def _searched(tries: Tries, later: Ints, *, by_caller: bool) -> Ints:
         "request": tries.request[candidates], "group": group[candidates], "number": tries.number[candidates],
         "found": candidates,
     })  # fmt: skip
-    out = np.full(len(later), -1, dtype=np.int64)
+    out = np.full(len(later), np.nan)
     for ends, shift in ((tries.t_out, 0.0), (tries.t_in, LOG_LAG)):
         known = right.assign(at=ends[candidates] + shift).dropna(subset="at").sort_values("at")
         match = pd.merge_asof(left, known, on="at", by=keys).sort_values("row")["found"].to_numpy(float)
-        out = np.where((out < 0) & np.isfinite(match), np.nan_to_num(match, nan=-1.0), out).astype(np.int64)
+        out = np.where(np.isnan(out), match, out)
     return out
 
 
 def _alone(earlier: Ints) -> Bools:
     """Tell which earlier rows are claimed once."""
-    return np.asarray(np.bincount(earlier)[earlier] == 1) if len(earlier) else np.zeros(0, dtype=bool)
+    return np.asarray(np.bincount(earlier)[earlier] == 1)
 
 
 def followed_pairs(tries: Tries, parent: Ints) -> Pairs:
@@ -199,8 +199,8 @@ def followed_pairs(tries: Tries, parent: Ints) -> Pairs:
     if not len(calls):
         return Pairs(calls, calls, calls, calls.astype(bool))
     new = run_starts(tries)[calls]
-    new[1:] |= parent[calls[1:]] != parent[calls[:-1]]
-    new |= _request_starts(tries)[calls]
+    for apart in (parent[calls], tries.request[calls]):
+        new[1:] |= apart[1:] != apart[:-1]
     index = np.arange(len(calls))
     number = index - np.maximum.accumulate(np.where(new, index, 0)) + 1
     again = number > 1
@@ -230,9 +230,9 @@ def began_last(request: Ints, t_in: Floats, below: Tries) -> Ints:
 
     Where a request has only one above, that one; -1 where it has none.
     """
-    size = int(max(request.max(initial=-1), below.request.max(initial=-1))) + 1
+    size = len(np.bincount(np.concatenate([request, below.request])))
     count = np.bincount(request, minlength=size)
-    only = np.full(size, -1, dtype=np.int64)
+    only = np.full(size, NOTHING, dtype=np.int64)
     only[request] = np.arange(len(request))
     out = only[below.request]
     rows, upper = np.flatnonzero(count[below.request] > 1), np.flatnonzero(count[request] > 1)
@@ -245,11 +245,10 @@ def _last_of_many(request: Ints, t_in: Floats, rows: Ints, below: Ints, at: Floa
     both, times = np.concatenate([request, below]), np.concatenate([t_in, at])
     above = np.arange(len(both)) < len(request)
     order = np.lexsort((~above, times, both))
-    last = np.maximum.accumulate(np.where(above[order], np.arange(len(both)), -1))
-    found = np.where(last >= 0, order[np.maximum(last, 0)], -1)
-    same = (found >= 0) & (both[np.maximum(found, 0)] == both[order])
+    last = order[above[order]][np.cumsum(above[order]) - 1]
+    same = (both[last] == both[order]) & (times[last] <= times[order])
     out = np.empty(len(both), dtype=np.int64)
-    out[order] = np.where(same, rows[np.minimum(np.maximum(found, 0), len(rows) - 1)], -1)
+    out[order] = np.where(same, rows[last], NOTHING)
     return out[len(request) :]
 
 

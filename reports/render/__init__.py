@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from reports.render import as_html, as_json, as_junit, as_markdown, as_text
-from reports.render.view import View, open_view
+from reports.render.view import View, open_view, view_of
 
 _RENDERERS: Final[Mapping[str, Callable[[View], str]]] = {
     "text": as_text.render,
@@ -17,6 +17,8 @@ _RENDERERS: Final[Mapping[str, Callable[[View], str]]] = {
     "markdown": as_markdown.render,
     "json": as_json.render,
 }
+__all__ = ["FILES", "FORMATS", "View", "open_view", "render", "render_view", "view_of", "write_all"]
+
 FORMATS: Final = tuple(_RENDERERS)
 FILES: Final = {"html": "report.html", "junit": "junit.xml", "markdown": "summary.md"}
 
@@ -42,13 +44,20 @@ def render(directory: Path, format: str, *, color: bool = False) -> str:  # noqa
     """
     if format not in _RENDERERS:
         raise ValueError(f"no format {format!r}; there are {', '.join(FORMATS)}")
-    view = open_view(directory)
+    return render_view(open_view(directory), format, color=color)
+
+
+def render_view(view: View, format: str, *, color: bool = False) -> str:  # noqa: A002  # as above
+    """Return the report of a run that was read already, as `render` does."""
     return _encodable(as_text.render(view, color=color) if format == "text" else _RENDERERS[format](view))
 
 
-def write_all(directory: Path) -> tuple[Path, ...]:
-    """Write `report.html`, `junit.xml` and `summary.md` into a run directory, and return their paths."""
-    view = open_view(directory)
+def write_all(directory: Path, view: View | None = None) -> tuple[Path, ...]:
+    """Write `report.html`, `junit.xml` and `summary.md` into a run directory, and return their paths.
+
+    `view` is the run where it was read already.
+    """
+    view = view or open_view(directory)
     paths = []
     for name, file in FILES.items():
         path = directory / file

@@ -3,17 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
 from reports.ablation import PAIRS, Ablation, Effect, How, Quantity, headline, sentence
-from reports.render.palette import css_variables
+from reports.render.paper import environment
 from reports.render.words import NOTHING, number, printable, quantity, seconds
 
-TEMPLATES: Final = Path(__file__).parent / "templates"
 WIDTH, MIDDLE, ROOM = 116, 58, 52  # pixels of a cell's drawing, its zero, and what lies on each side of it
 _COLOUR: Final = {"better": "series_3", "worse": "fault", "no difference shown": "muted", "not known": "muted"}
 METHOD: Final = """\
@@ -165,18 +162,4 @@ def _levels(ablation: Ablation) -> list[tuple[str, tuple[str, ...]]]:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
-        light=css_variables(dark=False),
-        dark=css_variables(dark=True),
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704  # a file of this package
-        width=WIDTH,
-        middle=MIDDLE,
-    )
-    return environment
+    return environment(width=WIDTH, middle=MIDDLE)

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from altair.utils.schemapi import debug_mode
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from reports import analyses
@@ -16,14 +15,13 @@ from reports.render.analysed import HELD, Standing, findings, overview, tally
 from reports.render.facts import facts_of_both
 from reports.render.figures import Figure, chart_rows, numbers_table, prepare, strips
 from reports.render.narrative import answers, story
-from reports.render.palette import css_variables
+from reports.render.paper import environment
 from reports.render.sections import anchor_of, measure_anchor, pictures_of, sections
 from reports.render.verdict_tables import checks_table, control_sentence, reasons, validity_table
 from reports.render.view import Side, View
 from reports.render.words import plural, seconds
 from reports.validity import closed_loop
 
-TEMPLATES: Final = Path(__file__).parent / "templates"
 _METHOD: Final = (
     "Latency is counted from the moment a request was due, not from when it was sent.",
     "A request that was never sent counts at its deadline, because its user waited so long.",
@@ -163,23 +161,8 @@ def _drawing(figure: Figure, width: str) -> Markup:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    made = environment(
+        badge=_badge, icon=_icon, standing=_standing, measure=_measure, anchor_of=anchor_of, drawing=_drawing
     )
-    environment.filters["prose"] = _prose
-    environment.globals.update(
-        badge=_badge,
-        icon=_icon,
-        standing=_standing,
-        measure=_measure,
-        anchor_of=anchor_of,
-        drawing=_drawing,
-        light=css_variables(dark=False),
-        dark=css_variables(dark=True),
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704  # a file of this package
-    )
-    return environment
+    made.filters["prose"] = _prose
+    return made

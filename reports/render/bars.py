@@ -37,6 +37,7 @@ _LANE_ROLE: Final = {
     "retry_budget": "limited",
     "node": "fault",
 }
+_ON_ITS_WAY: Final = {"half_open", "starting", "back_by_itself"}
 _THIN, _HALF, _FULL = (20, 21), (17, 23), (14, 25)  # pixels from the row's top: where a bar begins and ends
 _LEAST_PX: Final = 1.5  # of width, so that the shortest trouble can be seen
 
@@ -56,7 +57,7 @@ class Bar:
 def lane_chart(canvas: Canvas, lanes: Sequence[Lane], name: str) -> str:
     """Draw one row a breaker, limiter, budget or node."""
     bars = (bar for row, lane in enumerate(lanes) for bar in _lane_bars(row, lane))
-    return bars_chart(canvas, [lane.thing.label for lane in lanes], bars, name)
+    return bars_chart(canvas, [lane.label for lane in lanes], bars, name)
 
 
 def band_chart(canvas: Canvas, bands: Sequence[Band], name: str) -> str:
@@ -106,7 +107,7 @@ def _lane_bars(row: int, lane: Lane) -> Iterator[Bar]:
         if span.normal:
             yield Bar(row, span.start, span.end, "muted", _THIN)
         else:
-            edges = _HALF if span.state in {"half_open", "starting"} else _FULL
+            edges = _HALF if span.state in _ON_ITS_WAY else _FULL
             yield Bar(row, span.start, span.end, _LANE_ROLE[lane.thing.kind], edges, lane.word(span))
 
 

@@ -245,7 +245,7 @@ def _peaks(drawn: Sequence[Drawn], edge: str) -> str:
 def hurt_edges(side: Side) -> set[str]:
     """Return the edges that the run's faults hurt."""
     facts, faults = side.history.header.plan.target_facts, side.history.faults
-    return {facts.edge_of(link) for fault in faults for link in (*fault.plan.links, fault.plan.where) if link}
+    return set(facts.edges_hurt(link for fault in faults for link in (*fault.plan.links, fault.plan.where) if link))
 
 
 def _interesting_edges(drawn: Sequence[Drawn]) -> list[str]:
@@ -288,6 +288,7 @@ def _lane_row(drawn: Sequence[Drawn]) -> ChartRow | None:
         legend.append(Key("limited", "area", "limiting"))
     if "node" in kinds:
         legend.append(Key("fault", "area", "down or paused"))
+        legend.append(Key("fault", "line", "starting"))
     note = f"A thin line while all is well, a bar while it is not.{more}"
     return ChartRow("lanes", title, note, tuple(legend), figures)
 

@@ -25,7 +25,13 @@ _NODE_STATE: Final = {
     "started": "starting",
     "resumed": "up",
     "ready": "up",
+    "healthy": "up",
 }
+_BY_CAUSE: Final = {  # what a node's event says of its cause -> the state that tells it, and words for the lane's title
+    ("exited", "out of memory"): ("out_of_memory", "out of memory"),
+    ("started", "by itself"): ("back_by_itself", "came back by itself"),
+}
+_NO_STATE: Final = {"oom"}  # a process of it was killed; whether the node went with it is told by itself
 _WORD: Final = {
     ("ejection", "open"): "ejected",
     ("ejection", "closed"): "back",
@@ -75,6 +81,13 @@ class Lane:
     thing: Thing
     spans: tuple[Span, ...]
 
+    @property
+    def label(self) -> str:
+        """Its title, with the causes that a short bar has no room for."""
+        states = {span.state for span in self.spans}
+        causes = [words for state, words in _BY_CAUSE.values() if state in states]
+        return ": ".join([self.thing.label, *([", ".join(causes)] if causes else [])])
+
     def word(self, span: Span) -> str:
         """Return one of its states as a person says it."""
         return _WORD.get((self.thing.kind, span.state), span.state.replace("_", " "))
@@ -114,10 +127,16 @@ def _change(event: Mapping[str, Any]) -> tuple[Thing, "_Change"] | None:
         return Thing(KINDS.index(kind), text["name"], holder), _Change(at, "clear", text["state"])
     if kind == "retry_budget":
         return Thing(KINDS.index(kind), text["edge"], text["node"]), _Change(at, "available", text["state"])
-    if kind == "node":
-        state = _NODE_STATE.get(text["state"], text["state"])
+    if kind == "node" and text["state"] not in _NO_STATE:
+        state = _node_state(text["state"], str(event.get("detail") or ""))
         return Thing(KINDS.index(kind), text["node"]), _Change(at, "up", state)
     return None
+
+
+def _node_state(said: str, detail: str) -> str:
+    """Return the state that a node's event begins; `detail` is the cause that it gives."""
+    told = (state for (name, cause), (state, _) in _BY_CAUSE.items() if name == said and cause in detail)
+    return next(told, _NODE_STATE.get(said, said))
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,6 +6,7 @@ from reports.history import FaultWindow
 from reports.render.tables import Column, Row, Table
 from reports.render.view import Side
 from reports.render.words import NOTHING, count, moment, number, quantity, seconds
+from reports.workers import clock_error, lost
 
 MAX_CHANGES: Final = 60
 
@@ -80,7 +81,7 @@ def generator_table(side: Side) -> Table:
     """Return how well the load generator itself did."""
     requests, samples = side.history.requests, side.history.generator
     slip = (requests["sent"] - requests["due"]).dropna()
-    rows = []
+    rows = _workers(side)
     if len(slip):
         for name, quantile in (("p50", 0.5), ("p99", 0.99), ("greatest", 1.0)):
             rows.append(Row((f"schedule slip, {name}", seconds(float(slip.quantile(quantile))))))
@@ -94,6 +95,17 @@ def generator_table(side: Side) -> Table:
     columns = (Column("load generator"), Column("value", "number"))
     note = "Latency counts from the moment a request was due, so a generator that is late cannot hide what users feel."
     return Table("generator", "Load generator", columns, tuple(rows), note)
+
+
+def _workers(side: Side) -> list[Row]:
+    """Return who shared the load, where it was shared."""
+    error = clock_error(side.history)
+    if error is None:
+        return []
+    gone = [f"worker {one.worker} lost at {moment(side.since_load(one.t))}" for one in lost(side.history)]
+    clocks = f"known to {seconds(error)}" if error else "one and the same"
+    shared = ", ".join([count(side.history.header.plan.workers), *gone])
+    return [Row(("workers", shared)), Row(("clocks of the workers", clocks))]
 
 
 MAKERS: Final = (faults_table, changes_table, observations_table, generator_table)

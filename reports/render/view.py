@@ -13,7 +13,6 @@ from reports.render.analysed import Analysed, analysed
 from reports.render.lanes import Lane, lanes_of
 from reports.verdict import CheckRow, ControlRow, ValidityRow, Verdict
 
-CONTROL = "control"
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -99,25 +98,37 @@ def open_view(directory: Path) -> View:
     reports.history.RunDirectoryError
         `directory` holds none of the files of a run.
     """
-    return View(_side(directory), _control(directory / CONTROL))
+    found = history.read(directory)
+    verdict = _stored(directory)
+    if verdict is None:
+        return view_of(judge.judge_run(found))
+    return View(Side(found, verdict), _control(directory / judge.CONTROL))
+
+
+def view_of(judged: judge.Judged) -> View:
+    """Return the view of a run that was just judged; a verdict that is stored already is shown as it is stored."""
+    control = judged.control
+    directory = judged.history.directory
+    shown = _control(directory / judge.CONTROL) if control is None else _side(control)
+    return View(_side(judged), shown)
+
+
+def _side(judged: judge.Judged) -> Side:
+    return Side(judged.history, _stored(judged.history.directory) or judged.verdict)
 
 
 def _control(directory: Path) -> Side | None:
     try:
-        return _side(directory)
+        found = history.read(directory)
     except history.RunDirectoryError:
         return None
+    return Side(found, _stored(directory) or judge.judge_run(found).verdict)
 
 
-def _side(directory: Path) -> Side:
-    found = history.read(directory)
-    return Side(found, _stored(directory / "verdict.json") or judge.judged(found))
-
-
-def _stored(path: Path) -> Verdict | None:
+def _stored(directory: Path) -> Verdict | None:
     """Return the verdict that stands in the directory; None when there is none, or it cannot be read."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads((directory / "verdict.json").read_bytes())
         analysed(document["metrics"])
         return Verdict(
             verdict=document["verdict"],
