@@ -9,6 +9,7 @@ from scenarios.diagnosis import check_diagnosis
 from scenarios.draft import Draft, LoadDraft
 from scenarios.model import ClosedLoad, LocustfileLoad, OpenLoad, parse_moment
 from scenarios.problems import Problems
+from scenarios.sharing import check_address, check_sharing
 from scenarios.timeline import Timeline
 from scenarios.tree import Mapping, Scalar, Sequence
 from targets.base import TargetMap
@@ -22,8 +23,10 @@ def check(draft: Draft, target: TargetMap | None, folder: Path, problems: Proble
         if timeline is not None:
             _check_window(load, timeline, problems)
         _check_locustfile(load, folder, problems)
+        check_sharing(load, draft, problems)
         if target is not None:
             _check_mix(load, target, problems)
+    check_address(draft, problems)
     check_faults(draft, target, timeline, problems)
     check_diagnosis(draft, timeline, problems)
     check_expectations(draft, target, problems)

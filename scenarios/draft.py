@@ -22,12 +22,15 @@ from scenarios.model import (
     Load,
     LocustfileLoad,
     OpenLoad,
+    Part,
     Positive,
     Ramp,
     Scenario,
     Search,
+    SharedLoad,
     Step,
     Word,
+    Workers,
 )
 from scenarios.problems import Place, Problems
 from scenarios.reading import mapping, validated, with_known_keys
@@ -80,6 +83,8 @@ class Draft:
     variant: Scalar | None = None
     phases: dict[str, float | None] = field(default_factory=dict)  # None: its duration is wrong; empty: unreadable
     loads: list[LoadDraft] = field(default_factory=list)
+    workers: int = 1  # that share the load
+    listen: str = ""  # where workers from elsewhere are awaited; the command line says it
     faults: list[FaultDraft] = field(default_factory=list)
     expects: list[ExpectDraft] = field(default_factory=list)
     control: Scalar | None = None  # the control's variant
@@ -97,7 +102,9 @@ class Draft:
         return Scenario.model_construct(
             **dict(self.head),
             phases={name: duration for name, duration in self.phases.items() if duration is not None},
-            load=tuple(draft.value for draft in self.loads if draft.value is not None),
+            load=SharedLoad.model_construct(
+                workers=self.workers, streams=tuple(draft.value for draft in self.loads if draft.value is not None)
+            ),
             faults=tuple(entries),
             expect=tuple(str(draft.text.value) for draft in self.expects),
             control=Control.model_construct(variant=str(self.control.value)) if self.control else None,
@@ -118,7 +125,8 @@ def read(tree: Tree, kinds: Mapping[str, type[Fault]], problems: Problems) -> Dr
     draft = Draft(top)
     _read_head(draft, problems)
     _read_phases(draft, problems)
-    draft.loads = [_load(item, problems) for item in _items(top, "load", problems) if isinstance(item, MappingTree)]
+    draft.workers, streams = _shared(top, problems)
+    draft.loads = [_load(item, problems) for item in streams if isinstance(item, MappingTree)]
     faults = (item for item in _items(top, "faults", problems) if isinstance(item, MappingTree))
     draft.faults = [_fault(item, kinds, problems) for item in faults]
     draft.expects = [_expect(item, problems) for item in _items(top, "expect", problems, Scalar)]
@@ -128,7 +136,7 @@ def read(tree: Tree, kinds: Mapping[str, type[Fault]], problems: Problems) -> Dr
     return draft
 
 
-def _keys(model: type[Load | Scenario | Head | FaultTimes | Step | Ramp | Confirm | Search]) -> tuple[str, ...]:
+def _keys(model: type[Part]) -> tuple[str, ...]:
     return tuple(info.alias or name for name, info in model.model_fields.items())
 
 
@@ -165,6 +173,24 @@ def _items(top: MappingTree, key: str, problems: Problems, kind: type[Tree] = Ma
             wanted = "a mapping" if kind is MappingTree else "a text"
             problems.add(item.place, f"an entry of {key} should be {wanted}")
     return [item for item in tree.items if isinstance(item, kind)]
+
+
+def _shared(top: MappingTree, problems: Problems) -> tuple[int, list[Tree]]:
+    """Return how many workers share the load, and its streams: `load` is a list of them, or `{workers, streams}`."""
+    tree = top.get("load")
+    if not isinstance(tree, MappingTree):
+        return 1, _items(top, "load", problems)
+    known = dict.fromkeys([*_keys(SharedLoad), *(key for model in LOADS for key in _keys(model))])
+    if not set(tree.keys()) & set(_keys(SharedLoad)) and set(tree.keys()) & set(known):
+        problems.add(tree.place, "load should be a list", "begin each of its entries with a hyphen")
+        return 1, []
+    elsewhere = {key: f"{key} belongs in an entry of streams" for key in known if key not in _keys(SharedLoad)}
+    tree = with_known_keys(tree, _keys(SharedLoad), problems, "key of load", elsewhere)
+    if tree.get("streams") is None:
+        problems.add(tree.place, "streams is missing", "write it like load: {workers: 2, streams: [{mix: ...}]}")
+    counted = MappingTree(tree.place, tuple(entry for entry in tree.entries if entry.key == "workers"))
+    workers = validated(Workers, counted, problems)
+    return 1 if workers is None else workers.workers, _items(tree, "streams", problems)
 
 
 def _load(tree: MappingTree, problems: Problems) -> LoadDraft:

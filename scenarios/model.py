@@ -93,6 +93,7 @@ class Load(Part):
     """What all streams of load share. Without `from`, `until` and `during` a stream lasts from start to end."""
 
     tenant: str = Field("", description="sent as x-tenant")
+    priority: Literal["", "high", "low"] = Field("", description="sent as x-priority: what is low is to be shed first")
     start: Moments | None = Field(None, alias="from", description="when the stream begins")
     until: Moments | None = Field(None, description="when the stream ends")
     during: Word | None = Field(None, description="the one phase in which the stream runs")
@@ -142,6 +143,19 @@ class LocustfileLoad(Load):
 
 
 AnyLoad = OpenLoad | ClosedLoad | LocustfileLoad
+Streams = Annotated[tuple[AnyLoad, ...], Field(min_length=1)]
+
+
+class Workers(Part):
+    """How many Locust workers share a load."""
+
+    workers: int = Field(1, ge=1, le=64, description="Locust workers that share the schedule of the streams")
+
+
+class SharedLoad(Workers):
+    """The streams of a load that several Locust workers share: `{workers: 2, streams: [...]}`."""
+
+    streams: Streams
 
 
 class FaultTimes(Part):
@@ -224,6 +238,7 @@ class Head(Part):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$", description="lower case, digits and hyphens")]
     about: str = Field("", description="one sentence: what is broken, and what must hold")
     teaches: str = Field("", description="one sentence: what a person learns from it")
+    tags: tuple[Word, ...] = Field((), description="what `squall suite --tag` chooses by", examples=[["nightly"]])
     target: str = "mesh"
     variant: str = Field(description="protections that are switched on in the target")
     seed: int = Field(1, ge=0, le=2**63 - 1, description="seed of all that is random")
@@ -234,12 +249,22 @@ class Scenario(Head):
     """One chaos scenario."""
 
     phases: Annotated[dict[Word, Positive], Field(min_length=1, examples=[{"baseline": "10s", "fault": "20s"}])]
-    load: Annotated[tuple[AnyLoad, ...], Field(min_length=1)]
+    load: Streams | SharedLoad
     faults: tuple[FaultEntry, ...] = ()
     expect: Annotated[tuple[str, ...], Field(min_length=1, description="see docs/scenarios.md")]
     control: Control | Literal["none"] | None = Field(None, description="none: no control run")
     confirm: Confirm | Literal["metastable"] | None = Field(None, description="metastable, or its numbers")
     search: Search | None = Field(None, description="for `squall search`")
+
+    @property
+    def streams(self) -> tuple[AnyLoad, ...]:
+        """Return the streams of load."""
+        return self.load.streams if isinstance(self.load, SharedLoad) else self.load
+
+    @property
+    def workers(self) -> int:
+        """Return how many workers share the load."""
+        return self.load.workers if isinstance(self.load, SharedLoad) else 1
 
 
 def json_schema() -> dict[str, Any]:

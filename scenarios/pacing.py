@@ -62,6 +62,15 @@ def planned(stream: OpenStream) -> float:
     return _Rescaled(stream.profile, stream.start, stream.end).total
 
 
+def shared(total: int, worker: int, workers: int) -> range:
+    """Return the numbers of the tickets, of `total`, that are one worker's: every `workers`-th from `worker`, from 0.
+
+    Neighbours in time go to different workers, so each has the same mix and rate, and all together have every ticket
+    once, whatever their number.
+    """
+    return range(worker, total, workers)
+
+
 def draws(seed: int, stream: int, count: int, params: Mapping[str, int]) -> dict[str, Ints]:
     """Return `count` values below each parameter's bound, the low ones more often (Zipf with exponent 1)."""
     return _drawn(_rng(seed, stream, 1), count, params)
@@ -88,6 +97,11 @@ def value(name: str, number: int) -> str:
 def request_id(seed: int, stream: int, number: int) -> str:
     """Return the correlation id of one request, in the shape of a UUID."""
     return f"{seed & 0xFFFFFFFF:08x}-{stream & 0xFFFF:04x}-4000-8000-{number & 0xFFFFFFFFFFFF:012x}"
+
+
+def number_of(request_id: str) -> int:
+    """Return the number in its stream that a correlation id was made of."""
+    return int(request_id[-12:], 16)
 
 
 def idempotency_key(seed: int, stream: int, number: int) -> str:

@@ -38,6 +38,7 @@ class OpenStream:
     end: float
     tenant: str = ""
     deadline: float | None = None  # seconds; None: each operation's own
+    priority: str = ""  # "high", "low"
     kind: Literal["open"] = "open"
 
 
@@ -54,6 +55,7 @@ class ClosedStream:
     end: float
     tenant: str = ""
     deadline: float | None = None
+    priority: str = ""
     kind: Literal["closed"] = "closed"
 
 
@@ -113,8 +115,11 @@ class Plan:
     expectations: tuple[str, ...]  # as written; reports parses them again
     control: str | None  # variant of the control run
     max_users: int  # bound of the pool of Locust users
+    workers: int = 1  # that share the load's schedule
+    listen: str = ""  # address where workers from elsewhere are awaited; empty: they are started here
     confirm: Literal["metastable"] | None = None  # its last two phases are a diagnosis: load cut, load restored
     search: SearchRange | None = None
+    tags: tuple[str, ...] = ()  # what a suite chooses by
     target_facts: dict[str, Any] = field(default_factory=dict)  # nodes, edges, links, operations: names for the report
     protections: dict[str, dict[str, Any]] = field(default_factory=dict)  # variant -> what it switches on
     policies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # variant -> what it declares, neutrally
@@ -143,6 +148,8 @@ class Plan:
             "search": None if self.search is None else asdict(self.search),
             "duration": self.duration,
             "max_users": self.max_users,
+            "workers": self.workers,
+            "listen": self.listen,
             "phases": [asdict(phase) for phase in self.phases],
             "streams": [_stream_document(stream) for stream in self.streams],
             "faults": [self._fault_document(step) for step in self.faults],

@@ -13,7 +13,7 @@ from scenarios.timeline import Timeline
 from targets.base import TargetMap
 from targets.catalogue import policies, protections
 
-__all__ = ["Chance", "Source", "chance", "plan"]
+__all__ = ["Chance", "Source", "chance", "facts", "plan", "users_for"]
 
 FEWEST_USERS: Final = 50
 MOST_USERS: Final = 4000
@@ -33,7 +33,7 @@ def plan(scenario: Scenario, target: TargetMap, source: Source) -> Plan:
     """Return the plan of a scenario whose names were checked against its target."""
     timeline = Timeline.of(scenario.phases)
     folder = source.path.parent
-    streams = tuple(_stream(index, load, timeline, folder) for index, load in enumerate(scenario.load))
+    streams = tuple(_stream(index, load, timeline, folder) for index, load in enumerate(scenario.streams))
     control = scenario.control.variant if isinstance(scenario.control, Control) else None
     planned = Plan(
         name=scenario.name,
@@ -49,8 +49,10 @@ def plan(scenario: Scenario, target: TargetMap, source: Source) -> Plan:
         faults=_faults(scenario, target, timeline),
         expectations=tuple(" ".join(text.split()) for text in scenario.expect),
         control=control,
-        max_users=scenario.max_users or _max_users(streams, target),
-        target_facts=_facts(target),
+        tags=scenario.tags,
+        max_users=scenario.max_users or users_for(streams, target),
+        workers=scenario.workers,
+        target_facts=facts(target),
         protections={name: protections(target.name, name) for name in (scenario.variant, control) if name},
         policies={name: policies(target.name, name) for name in (scenario.variant, control) if name},
         search=None if scenario.search is None else SearchRange(*scenario.search.rate, scenario.search.within),
@@ -63,11 +65,14 @@ def _stream(index: int, load: AnyLoad, timeline: Timeline, folder: Path) -> Stre
     match load:
         case OpenLoad():
             profile = _profile(load, timeline)
-            return OpenStream(index, load.mix, profile, load.arrivals, start, end, load.tenant, load.deadline)
+            return OpenStream(
+                index, load.mix, profile, load.arrivals, start, end, load.tenant, load.deadline, load.priority
+            )
         case ClosedLoad():
             return ClosedStream(
-                index, load.mix, load.users, load.spawn_rate, load.think, start, end, load.tenant, load.deadline
-            )
+                index, load.mix, load.users, load.spawn_rate, load.think, start, end, load.tenant, load.deadline,
+                load.priority,
+            )  # fmt: skip
         case LocustfileLoad():
             path = str((folder / load.locustfile).resolve())
             return LocustfileStream(index, path, load.users, load.spawn_rate, start, end)
@@ -105,7 +110,7 @@ def _faults(scenario: Scenario, target: TargetMap, timeline: Timeline) -> tuple[
     )
 
 
-def _max_users(streams: tuple[Stream, ...], target: TargetMap) -> int:
+def users_for(streams: tuple[Stream, ...], target: TargetMap) -> int:
     """Return enough Locust users for the peak of the load when every answer takes its whole deadline."""
     patience = {operation.name: operation.deadline for operation in target.operations}
     needed = 0.0
@@ -118,7 +123,7 @@ def _max_users(streams: tuple[Stream, ...], target: TargetMap) -> int:
     return min(MOST_USERS, max(FEWEST_USERS, math.ceil(needed)))
 
 
-def _facts(target: TargetMap) -> dict[str, Any]:
+def facts(target: TargetMap) -> dict[str, Any]:
     """Return the target's names as plain JSON types, for the report."""
     return {
         "nodes": [{"name": node.name, "service": node.service, "kind": node.kind} for node in target.nodes],
