@@ -18,7 +18,7 @@ from scenarios.plan import FaultStep
 from squall.clock import Clock
 from squall.judge import Judge
 from squall.probes import Flight, fly
-from targets.base import Link, ProbePoint, Target
+from targets.base import Address, Link, ProbePoint, Target
 
 Emit = Callable[[dict[str, Any]], object]
 Fly = Callable[[Flight, Clock], Awaitable[Observation]]
@@ -33,7 +33,9 @@ FAST_FOR: Final = 2.0  # seconds after a change for which they stay fast when no
 MEND_FOR: Final = 5.0  # likewise for a fault that heals itself
 HEAL_WITHIN: Final = 10.0  # seconds from the end of the undo to the verdict "not healed"
 MOST_IN_FLIGHT: Final = 64
-MOST_POSTGRES: Final = 16  # each costs the server a process
+MOST_POSTGRES: Final = 4  # each costs the server a process, those that wait at a frozen one all at once when it wakes
+SENSED: Final = 0.05  # seconds between canaries that ask the target itself
+MOST_SENSED: Final = 4  # it is asked one after the other anyway
 BYTES_A_SECOND: Final = 4e6  # what canaries with a body may move on one link
 
 
@@ -65,9 +67,10 @@ class Watch:
         fly: Fly = fly,
     ) -> None:
         start = clock.now() if load_start is None else load_start
-        shared = _Shared(step, start + step.at, start + step.until, clock, emit, fly)
+        heals = step.fault.heals_on(target.map)
+        shared = _Shared(step, start + step.at, start + step.until, clock, emit, fly, heals)
         points = [_point(step.fault, target, link) for link in step.fault.links(target.map)]
-        self._lookouts = [_Lookout(shared, point) for point in points]
+        self._lookouts = [_Lookout(shared, Flight.of(step.fault, point, target)) for point in points]
         self._stack = AsyncExitStack()
         self._group: anyio.abc.TaskGroup | None = None
 
@@ -109,8 +112,16 @@ def _point(fault: Fault, target: Target, link: Link) -> ProbePoint:
     if fault.level == "http":
         return replace(target.http_probe_point(fault.where), link=link.name)
     if link.caller == "squall":
-        return ProbePoint(link.name, target.addresses()[link.callee], link.protocol)
+        return _direct(target, link)
     return target.probe_point(link.name)
+
+
+def _direct(target: Target, link: Link) -> ProbePoint:
+    """Return where a node itself answers; one where nobody listens for a node that has no address."""
+    address = target.addresses().get(link.callee, Address("127.0.0.1", 1))
+    into = target.map.links_into(link.callee)
+    point = ProbePoint(link.name, address, link.protocol)
+    return replace(point, path=target.probe_point(into[0].name).path) if into else point
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +134,17 @@ class _Shared:
     clock: Clock
     emit: Emit
     fly: Fly
+    heals_itself: bool
 
 
 class _Lookout:
     """The canaries of one link."""
 
-    def __init__(self, shared: _Shared, point: ProbePoint) -> None:
+    def __init__(self, shared: _Shared, flight: Flight) -> None:
         self._step, self._clock, self._emit, self._fly = shared.step, shared.clock, shared.emit, shared.fly
-        self._flight = Flight.of(shared.step.fault, point)
-        self._judge = Judge(shared.step.fault)
+        self._flight = flight
+        self._heals_itself = shared.heals_itself
+        self._judge = Judge(shared.step.fault, heals_itself=shared.heals_itself)
         self._fast = FAST * min(1.0, max(RARE, 10 * (shared.step.fault.share_felt() or 1.0)))
         self._on, self._off = shared.on, shared.off  # planned, then as asked
         self._asked = self._undo_asked = False
@@ -170,13 +183,16 @@ class _Lookout:
         self._say_what_is_known()
 
     def _most(self) -> int:
+        if self._flight.sense is not None:
+            return MOST_SENSED
         return MOST_POSTGRES if self._flight.point.protocol == "postgres" else MOST_IN_FLIGHT
 
     def _interval(self) -> float:
         """Return seconds to the next canary: few in calm, many around a change until it is felt or healed."""
         weight = self._flight.size / BYTES_A_SECOND
-        postgres = 0.02 if self._flight.point.protocol == "postgres" else 0.0
-        return max(self._pace(), weight, postgres)
+        if self._flight.sense is not None:
+            return max(self._pace(), SENSED)
+        return max(self._pace(), weight, 0.02 if self._flight.point.protocol == "postgres" else 0.0)
 
     def _pace(self) -> float:
         now = self._clock.now()
@@ -185,7 +201,7 @@ class _Lookout:
             return IDLE
         waiting_on = not self._felt_said and -FAST_FOR < to_on < NEAR
         waiting_off = self._asked and not self._healed_said and -FAST_FOR < to_off < NEAR
-        mending = self._felt_said and not self._healed_said and self._step.fault.heals_itself and to_on > -MEND_FOR
+        mending = self._felt_said and not self._healed_said and self._heals_itself and to_on > -MEND_FOR
         return self._fast if waiting_on or waiting_off or mending else SLOW
 
     def _say_what_is_known(self) -> None:
@@ -229,7 +245,8 @@ def _canary(index: int, seen: Observation, felt: bool | None) -> dict[str, Any]:
     times = {name: _rounded(getattr(seen, name)) for name in ("connect_s", "first_byte_s", "total_s", "close_s")}
     told = {"index": index, "link": seen.link, "result": seen.result, **times}
     counted = {"status": seen.status, "bytes": seen.bytes, "chunks": seen.chunks, "felt": felt}
-    return {"t": seen.t, "kind": "canary", **told, **counted}
+    sensed = {} if seen.sensed is None else {"sensed": _rounded(seen.sensed)}
+    return {"t": seen.t, "kind": "canary", **told, **counted, **sensed}
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from squall.exits import Exit
 
+LISTEN = "HOST[:PORT] here where the load's workers are awaited, each started by `squall worker`; default: none."
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -31,6 +32,7 @@ def cli() -> None:
 @click.option("--seed", type=int, help="Seed of all that is random, instead of the scenario's.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; default runs/<time>-<name>.")
 @click.option("--no-control", is_flag=True, help="Leave out the run without protections.")
+@click.option("--listen", help=LISTEN)
 def run(path: Path, **options: Any) -> int:
     """Run a scenario: plan, run, judge, render. The run directory is the last line of standard output."""
     from squall.commands import run as command  # noqa: PLC0415 - a command imports only what it needs
@@ -44,11 +46,29 @@ def run(path: Path, **options: Any) -> int:
 @click.option("--target", help="Target to run against, instead of the scenario's.")
 @click.option("--seed", type=int, help="Seed of all that is random, instead of the scenario's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(path: Path, as_json: bool, **options: Any) -> int:
+@click.option("--overlay", is_flag=True, help="Print what a target file's project is overlaid with, instead.")
+def plan(path: Path, as_json: bool, overlay: bool, **options: Any) -> int:
     """Show the absolute steps of a scenario and what its checks can say; starts nothing."""
     from squall.commands import plan as command  # noqa: PLC0415 - a command imports only what it needs
 
-    return command.main(path, as_json, options, console())
+    return command.main(path, command.Form(as_json=as_json, overlay=overlay), options, console())
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--project", default="", help="Name of the project; default: as Compose names it.")
+@click.option("--profile", "profiles", multiple=True, help="A profile to switch on; can be given more than once.")
+@click.option("--env-file", type=click.Path(path_type=Path), help="File of variables; default: .env beside PATH.")
+@click.option("--traffic", default="", help="Where traffic enters, such as web:8080; default: a guess, which is said.")
+@click.option("--out", type=click.Path(path_type=Path), help="Target file; default PROJECT.target.yaml here.")
+def adopt(path: Path, **options: Any) -> int:
+    """Write the target file of a Compose project, and show what can be hurt in it; starts nothing.
+
+    PATH is the project's docker-compose.yml. The target file is the last line of standard output.
+    """
+    from squall.commands import adopt as command  # noqa: PLC0415 - a command imports only what it needs
+
+    return command.main(path, command.Wish(**options), console())
 
 
 @cli.command()
@@ -73,8 +93,8 @@ def report(directory: Path, form: str, output: Path | None) -> int:
 
 @cli.command()
 @click.option("--target", default="mesh", show_default=True, help="Target to bring up.")
-@click.option("--variant", default="full", show_default=True, help="Protections to switch on.")
-def up(target: str, variant: str) -> int:
+@click.option("--variant", help="Protections to switch on; default full, or a project as it is.")
+def up(target: str, variant: str | None) -> int:
     """Bring a target up by hand and print its addresses; Ctrl-C ends it."""
     from squall.commands import up as command  # noqa: PLC0415 - a command imports only what it needs
 
@@ -132,14 +152,53 @@ for _name, _about in (
     _catalogue(_name, _about)
 
 
+@cli.command(name="import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--from", "tool", type=click.Choice(["chaostoolkit", "toxiproxy", "k6"]), help="Default: as it looks.")
+@click.option("--out", type=click.Path(path_type=Path), help="Scenario to write; default standard output.")
+@click.option("--target", default="mesh", show_default=True, help="Target of the scenario.")
+@click.option("--variant", help="Protections to switch on; default full, or a project as it is.")
+@click.option("--map", "names", multiple=True, help="THEIRS=OURS: what a name of the file is in the target.")
+def import_(path: Path, **options: Any) -> int:
+    """Write a scenario from a file of another tool, and say what could not be taken over; starts nothing.
+
+    PATH is a Chaos Toolkit experiment, a Toxiproxy populate file, or k6's options with thresholds.
+    """
+    from squall.commands import import_ as command  # noqa: PLC0415 - a command imports only what it needs
+
+    return command.main(path, command.Wish(**options), console())
+
+
 @cli.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for all runs; default runs/<time>-suite.")
-def suite(paths: tuple[Path, ...], out: Path | None) -> int:
+@click.option("--tag", "tags", multiple=True, help="Only scenarios that carry it; can be given more than once.")
+@click.option("--shard", help="A share of the scenarios, such as 2/5: the second of five.")
+@click.option("--time-budget", help="Longest that it may take, such as 15m; says what it left out.")
+@click.option("--repeat", type=int, default=1, show_default=True, help="How often each scenario runs.")
+@click.option("--again", type=int, default=2, show_default=True, help="Further tries at one that did not pass.")
+@click.option("--no-control", is_flag=True, help="Leave out the runs without protections.")
+@click.option("--variant", help="Protections to switch on, instead of the scenarios'.")
+@click.option("--target", help="Target to run against, instead of the scenarios'.")
+@click.option("--calibrate", is_flag=True, help="First measure what this host is worth tonight, for squall trend.")
+@click.option("--listen", help=LISTEN)
+@click.option("--resume", type=click.Path(path_type=Path), help="Folder of an interrupted suite, to go on with.")
+def suite(paths: tuple[Path, ...], **options: Any) -> int:
     """Run several scenarios one after the other, with a summary and a comparison to the suite before."""
     from squall.commands import suite as command  # noqa: PLC0415 - a command imports only what it needs
 
-    return command.main(paths, out, console())
+    return command.main(paths, command.Wish(**options), console())
+
+
+@cli.command()
+@click.option("--master", required=True, help="HOST[:PORT] where a run awaits workers with --listen.")
+@click.option("--target", default="", help="HOST:PORT where this machine reaches the target; default: as the run does.")
+@click.option("--wait", default="60s", show_default=True, help="How long to look for a run, at first and after each.")
+def worker(master: str, target: str, wait: str) -> int:
+    """Do a share of the load of runs on another machine, one run after the other, until none is there any more."""
+    from squall.commands import worker as command  # noqa: PLC0415 - a command imports only what it needs
+
+    return command.main(command.Wish(master, target, wait), console())
 
 
 @cli.command()
@@ -173,6 +232,56 @@ def search(path: Path, **options: Any) -> int:
     from squall.commands.run import Options  # noqa: PLC0415 - likewise
 
     return command.main(path, Options(**options), console())
+
+
+@cli.command()
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("runs/nights.jsonl"),
+    show_default=True,
+    help="File that remembers the nights; made when it is not there.",
+)
+@click.option(
+    "--add", multiple=True, type=click.Path(path_type=Path), help="Folder of a suite to remember; repeatable."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the page and the files of a CI system.")
+def trend(store: Path, add: tuple[Path, ...], out: Path | None) -> int:
+    """Remember nights, and say what has become worse: 1 when something was found tonight.
+
+    With --out the page is the last line of standard output, and beside it are summary.md, junit.xml, annotations.txt
+    (GitHub), codequality.json (GitLab), metrics.prom (Prometheus) and message.txt (for an issue or a chat).
+    """
+    from squall.commands import trend as command  # noqa: PLC0415 - a command imports only what it needs
+
+    return command.main(command.Wish(store, add, out), console())
+
+
+@cli.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.option("--store", type=click.Path(path_type=Path), help="File of nights; default nights.jsonl in SOURCE.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("site"), show_default=True, help="The site's folder."
+)
+def site(source: Path, store: Path | None, out: Path) -> int:
+    """Write the whole history as a static site: an index of nights, the trend, and each run's page.
+
+    SOURCE is the folder that holds the suites' folders, or a file of nights in it. The first page is the last line of
+    standard output.
+    """
+    from squall.commands import site as command  # noqa: PLC0415 - a command imports only what it needs
+
+    return command.main(source, store, out, console())
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="File to write; default spans.jsonl in DIRECTORY.")
+def spans(directory: Path, output: Path | None) -> int:
+    """Write a run as spans in OTLP JSON, for a tracing system: its phases and faults, with what happened as events."""
+    from squall.commands import spans as command  # noqa: PLC0415 - a command imports only what it needs
+
+    return command.main(directory, output, console())
 
 
 def main() -> None:

@@ -70,6 +70,11 @@ class Collector:
     def __post_init__(self) -> None:
         self._tails = [(source, Tail(source.path)) for source in self.sources]
 
+    def skip(self) -> None:
+        """Leave out what is there by now: it belongs to an earlier run of the same target."""
+        for _source, tail in self._tails:
+            tail.offset = tail.path.stat().st_size if tail.path.exists() else 0
+
     async def follow(self) -> None:
         """Collect until cancelled."""
         while True:

@@ -3,13 +3,17 @@
 import re
 import secrets
 import struct
+import time
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
 from faults.base import ProbeKind
+from squall.strange import Stranger
 from targets.base import ProbePoint
 
 _HEAD_END: Final = b"\r\n\r\n"
+_STRANGER: Final = (b"\0C28", b"\0C3D")  # SQLSTATE of PostgreSQL: who asks, or for what database, is not known there
 _KEPT: Final = 64  # bytes of an answer's tail that are looked at for its end
 
 
@@ -20,6 +24,7 @@ class Dialogue(Protocol):
     begun: bool  # the answer has begun
     failed: bool  # the answer was an error of the protocol
     status: int | None  # HTTP status
+    sensed: float | None  # seconds by which the answer's clock is ahead of ours
 
     def hear(self, data: bytes) -> bytes | None:
         """Take what was read; return what to say next (b"" for nothing), or None when the answer is complete."""
@@ -37,10 +42,13 @@ def dialogue(point: ProbePoint, kind: ProbeKind, size: int) -> Dialogue:
         Where the canary goes.
     kind
         `ping` is as small as the protocol allows, `alive` is one that only a node ready for work answers, `close` is a
-        ping on a connection that the canary closes first; `download` and `upload` move a body.
+        ping on a connection that the canary closes first; `download` and `upload` move a body; `connect` says nothing
+        at all.
     size
         Bytes of that body.
     """
+    if kind == "connect":
+        return Silence()
     moving = size if kind in {"download", "upload"} else 0
     if point.protocol == "postgres":
         return _postgres(kind, moving)
@@ -48,6 +56,8 @@ def dialogue(point: ProbePoint, kind: ProbeKind, size: int) -> Dialogue:
         return Valkey.echo(moving) if moving else Valkey.ping()
     if point.protocol == "nats":
         return Nats.echo(moving) if moving else Nats.ping()
+    if point.protocol in {"tls", "tcp"}:
+        return Stranger.tls() if point.protocol == "tls" else Stranger.lines()
     return Http.ask(point, kind, moving)
 
 
@@ -58,6 +68,26 @@ def _postgres(kind: ProbeKind, moving: int) -> Dialogue:
 
 
 @dataclass(slots=True)
+class Silence:
+    """A connection on which nothing is said."""
+
+    opening: bytes = b""
+    begun: bool = False
+    failed: bool = False
+    status: int | None = None
+    sensed: float | None = None
+
+    def hear(self, data: bytes) -> bytes | None:
+        """Whatever comes, the exchange is over."""
+        del data
+        return None
+
+    def ended(self) -> bool:
+        """Return True: nothing more is to come."""
+        return True
+
+
+@dataclass(slots=True)
 class Http:
     """One HTTP/1.1 request with a connection of its own."""
 
@@ -65,6 +95,7 @@ class Http:
     begun: bool = False
     failed: bool = False
     status: int | None = None
+    sensed: float | None = None
     _head: bytes = b""
     _left: int | None = None  # body bytes still to come; None: until the peer closes
     _chunked: bool = False
@@ -101,6 +132,8 @@ class Http:
         length = re.search(rb"(?im)^content-length: *(\d+)", rest)
         self._left = int(length[1]) if length else None
         self._chunked = re.search(rb"(?im)^transfer-encoding: *chunked", rest) is not None
+        date = re.search(rb"(?im)^date: *([^\r\n]+)", rest)
+        self.sensed = _ahead(date[1].decode("latin-1")) if date else None
 
     def _count(self, data: bytes) -> bytes | None:
         if self.failed:
@@ -118,6 +151,17 @@ class Http:
         return self.status is not None and not self._chunked and self._left is None
 
 
+def _ahead(date: str) -> float | None:
+    """Return the seconds by which a Date header is ahead of this machine's clock; None when it cannot be read.
+
+    It is cut to whole seconds, which makes it half a second late on average.
+    """
+    try:
+        return parsedate_to_datetime(date).timestamp() + 0.5 - time.time()
+    except ValueError:
+        return None
+
+
 @dataclass(slots=True)
 class PostgresKnock:
     """An SSLRequest, which PostgreSQL answers with one byte before it knows who asks: the cheapest sign of life."""
@@ -126,6 +170,7 @@ class PostgresKnock:
     begun: bool = False
     failed: bool = False
     status: int | None = None
+    sensed: float | None = None
 
     def hear(self, data: bytes) -> bytes | None:
         """S and N are answers; a server that cannot serve says E."""
@@ -146,9 +191,11 @@ class Postgres:
     begun: bool = False
     failed: bool = False
     status: int | None = None
+    sensed: float | None = None
     _buffer: bytes = b""
     _skip: int = 0  # bytes of the current message still to come
     _asked: bool = False
+    _asks_who: bool = False  # it would serve, but not us
 
     @classmethod
     def login(cls) -> "Postgres":
@@ -164,6 +211,7 @@ class Postgres:
     def hear(self, data: bytes) -> bytes | None:
         """Walk over the messages: E is an error, Z is ready, R is welcome."""
         self.begun = True
+        self._asks_who = self._asks_who or any(mark in data for mark in _STRANGER)
         self._buffer += self._skipped(data)
         while len(self._buffer) >= 5:
             kind, length = self._buffer[:1], struct.unpack(">I", self._buffer[1:5])[0]
@@ -181,7 +229,7 @@ class Postgres:
 
     def _turn(self, kind: bytes) -> bytes | None:
         if kind == b"E":
-            self.failed = True
+            self.failed = bool(self.question) or not self._asks_who
             return None
         if kind == b"R" and not self.question:
             return None
@@ -215,6 +263,7 @@ class Valkey:
     begun: bool = False
     failed: bool = False
     status: int | None = None
+    sensed: float | None = None
 
     @classmethod
     def ping(cls) -> "Valkey":
@@ -228,9 +277,9 @@ class Valkey:
         return cls(b"*2\r\n$4\r\nECHO\r\n" + bulk, len(bulk))
 
     def hear(self, data: bytes) -> bytes | None:
-        """Count the answer's bytes; a minus at its start is an error, such as LOADING."""
+        """Count the answer's bytes; a minus at its start is an error, such as LOADING, unless it asks who we are."""
         if not self.begun:
-            self.begun, self.failed = True, data.startswith(b"-")
+            self.begun, self.failed = True, data.startswith(b"-") and not data.startswith(b"-NOAUTH")
         self.expected -= len(data)
         return None if self.failed or self.expected <= 0 else b""
 
@@ -251,6 +300,7 @@ class Nats:
     begun: bool = False
     failed: bool = False
     status: int | None = None
+    sensed: float | None = None
     _tail: bytes = field(default=b"")
 
     @classmethod

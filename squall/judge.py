@@ -33,10 +33,12 @@ class Judge:
     ----------
     fault
         Whose `felt` rule decides about each canary.
+    heals_itself
+        Whether it may be over before its undo is asked for on this target, even if it does not always.
     """
 
-    def __init__(self, fault: Fault) -> None:
-        self._fault = fault
+    def __init__(self, fault: Fault, *, heals_itself: bool = False) -> None:
+        self._fault, self._heals_itself = fault, heals_itself or fault.heals_itself
         self._share = fault.share_felt()
         self._flights: list[_Flight] = []
         self._calm_seen: deque[Observation] = deque(maxlen=CALM_KEPT)
@@ -91,6 +93,7 @@ class Judge:
             close_s=median(one.close_s or 0.0 for one in seen_all),
             chunks=median(one.chunks for one in seen_all),
             samples=len(seen_all),
+            sensed=median(one.sensed or 0.0 for one in seen_all),
         )
 
     def _can_be_told(self, flight: _Flight, *, felt: bool) -> bool:
@@ -99,7 +102,7 @@ class Judge:
         if flight.t < self._asked:
             return False
         on_its_way = self._undo_asked is not None and flight.t < self._undo_asked <= flight.t + flight.total_s
-        return felt or not (on_its_way or self._fault.heals_itself)
+        return felt or not (on_its_way or self._heals_itself)
 
     def _settle(self) -> None:
         if self._asked is None or self.calm is None:
@@ -138,7 +141,7 @@ class Judge:
         return None
 
     def _healing_since(self) -> float | None:
-        if self._fault.heals_itself and self.effective_on is not None:
+        if self._heals_itself and self.effective_on is not None:
             return self.effective_on
         return self._undo_asked
 

@@ -12,6 +12,8 @@ from rich.text import Text
 
 Event = Mapping[str, Any]
 
+TOLD = {"killed", "exited", "paused", "resumed", "lost"}  # states that a person must not miss
+
 
 class View(Protocol):
     """Something that shows events as they happen."""
@@ -37,6 +39,11 @@ def sentence(event: Event) -> str | None:
         words = f"limiter {event['name']} on {event['node']}: {event['state']} {event.get('tenant', '')}"
     elif kind == "node":
         words = f"{event['node']} {event['state']} {event.get('detail', '')}"
+    elif kind == "worker":
+        why = f" ({event['detail']})" if event.get("detail") else ""
+        words = f"worker {event['worker']} on {event['host']}: {event['state']}{why}"
+    elif kind == "note":
+        words = f"note: {event['where']}: {event['message']}"
     elif kind == "error":
         words = f"error: {event['where']}: {event['message']}"
     return None if words is None else f"{t:7.2f} s  {words.strip()}"
@@ -86,7 +93,7 @@ class Board:
             self.breakers[f"{event['edge']} ({event['node']})"] = event["to"]
         elif kind == "generator":
             self._generator(event)
-        if kind in {"fault", "breaker", "error"} or event.get("state") in {"killed", "exited", "paused", "resumed"}:
+        if kind in {"fault", "breaker", "error"} or event.get("state") in TOLD:
             self.notes = [*self.notes, sentence(event) or ""][-6:]
 
     def _mark(self, event: Event) -> None:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,15 @@ import anyio
 import anyio.abc
 from anyio.streams.text import TextReceiveStream
 
+from scenarios.plan import Plan
 from squall.exits import Exit
 from squall.rundir import Emit
 from squall.traffic.spec import TrafficSpec
 
+GENERATOR = ("squall.traffic.generate",)
 READY_WITHIN = 60.0  # seconds; Locust's imports on a busy machine
 END_WITHIN = 10.0  # seconds
+CODE_WITHIN = 1.0  # seconds
 
 
 class TrafficError(Exception):
@@ -43,7 +46,7 @@ class Traffic:
             async for line in self._lines():
                 if line.get("ready"):
                     return
-        raise self._failure("did not get ready")
+        raise await self._failure("did not get ready")
 
     async def go(self, spec: TrafficSpec) -> None:
         """Hand over the load; it begins at `spec.start` on the run's clock."""
@@ -56,7 +59,7 @@ class Traffic:
             if line.get("finished"):
                 return line
             self.emit({"kind": "generator", **line})
-        raise self._failure("ended before the load did")
+        raise await self._failure("ended before the load did")
 
     async def _lines(self) -> AsyncIterator[Mapping[str, Any]]:
         assert self.process.stdout is not None
@@ -66,17 +69,21 @@ class Traffic:
             for line in lines:
                 yield json.loads(line)
 
-    def _failure(self, what: str) -> TrafficError:
+    async def _failure(self, what: str) -> TrafficError:
+        with anyio.move_on_after(CODE_WITHIN):  # its output has ended, so it is about to
+            await self.process.wait()
         said = self.errors.read_text(errors="replace").strip()
         return TrafficError(f"the traffic subprocess {what}\n{said}".strip(), self.process.returncode)
 
 
 @asynccontextmanager
-async def traffic(errors: Path, environment: Mapping[str, str], emit: Emit) -> AsyncIterator[Traffic]:
+async def traffic(
+    errors: Path, environment: Mapping[str, str], emit: Emit, module: Sequence[str] = GENERATOR
+) -> AsyncIterator[Traffic]:
     """Start the traffic subprocess, its standard error into `errors`; on exit it is ended, its rows on disk."""
     with errors.open("wb") as stderr:
         process = await anyio.open_process(
-            [sys.executable, "-m", "squall.traffic.generate"],
+            [sys.executable, "-P", "-m", *module],  # -P: no package of this folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -88,6 +95,13 @@ async def traffic(errors: Path, environment: Mapping[str, str], emit: Emit) -> A
     finally:
         with anyio.CancelScope(shield=True):
             await _end(process)
+
+
+def module_of(plan: Plan) -> Sequence[str]:
+    """Return the module that does a plan's load, and its arguments: one generator, or the master of several workers."""
+    if plan.listen:
+        return ["squall.traffic.master", str(plan.workers), "--listen", plan.listen]
+    return GENERATOR if plan.workers == 1 else ["squall.traffic.master", str(plan.workers)]
 
 
 async def _end(process: anyio.abc.Process) -> None:
@@ -109,7 +123,7 @@ def check_locustfile(path: Path) -> None:
     TrafficError
         With the locustfile's traceback, when it does not load.
     """
-    command = [sys.executable, "-m", "squall.traffic.generate", "--check", str(path)]
+    command = [sys.executable, "-P", "-m", "squall.traffic.generate", "--check", str(path)]
     tried = subprocess.run(command, capture_output=True, text=True, check=False, timeout=READY_WITHIN)
     if tried.returncode != Exit.PASS:
         raise TrafficError(tried.stderr.strip() or f"{path} does not load", tried.returncode)

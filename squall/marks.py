@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "SQUALL_RUN"
+GUARDIAN = "squall.guardian"  # the module that a guardian runs, with the run as its argument
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Marked:
     run_id: str
     session: int
     command: str
+    contained: bool = False  # in a container, whose engine is to end it
 
 
 def environment(run_id: str) -> dict[str, str]:
@@ -37,6 +39,12 @@ def marked(run_id: str | None = None) -> list[Marked]:
     return [one for one in found if run_id in (None, one.run_id)]
 
 
+def guarded() -> set[str]:
+    """Return the runs that a guardian watches or cleans up, whoever's they are and wherever they are noted."""
+    argv = [_command(pid).split() for pid in _pids()]
+    return {words[words.index(GUARDIAN) + 1] for words in argv if GUARDIAN in words[:-1]}
+
+
 def start_ticks(pid: int) -> int | None:
     """Return the start time of a process in clock ticks since boot; None when there is no such process."""
     stat = _stat(pid)
@@ -48,7 +56,7 @@ def is_alive(pid: int, ticks: int) -> bool:
     return start_ticks(pid) == ticks
 
 
-def end_all(run_id: str, within: float, sessions: Iterable[int] = ()) -> list[Marked]:
+def end_all(run_id: str, within: float, sessions: Iterable[int] = (), *, contained: bool = True) -> list[Marked]:
     """Send SIGKILL to every process of a run until none is left.
 
     Parameters
@@ -59,6 +67,8 @@ def end_all(run_id: str, within: float, sessions: Iterable[int] = ()) -> list[Ma
         Seconds after which to give up.
     sessions
         Sessions known to be the run's, from its journal.
+    contained
+        Whether those in containers are ended too; their engine does it better, as long as it answers.
 
     Returns
     -------
@@ -68,7 +78,7 @@ def end_all(run_id: str, within: float, sessions: Iterable[int] = ()) -> list[Ma
     deadline = time.monotonic() + within
     known = set(sessions)
     while True:
-        own = marked(run_id)
+        own = [one for one in marked(run_id) if contained or not one.contained]
         known |= {one.session for one in own if one.session == one.pid}
         left = own + [one for one in _in_sessions(known, run_id) if one.pid not in {other.pid for other in own}]
         if not left or time.monotonic() > deadline:
@@ -119,8 +129,16 @@ def _read(pid: int) -> Marked | None:
     for item in environ.split(b"\0"):
         name, _, value = item.partition(b"=")
         if name == MARK.encode() and stat is not None and stat[0] not in {"Z", "X"}:
-            return Marked(pid, value.decode(errors="replace"), int(stat[3]), _command(pid))
+            return Marked(pid, value.decode(errors="replace"), int(stat[3]), _command(pid), _is_contained(pid))
     return None
+
+
+def _is_contained(pid: int) -> bool:
+    """Tell whether a process counts process ids of its own: then it is in a container."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path of files
+    except OSError:
+        return False
 
 
 def _kill(one: Marked) -> None:

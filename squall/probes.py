@@ -1,14 +1,16 @@
 """One canary's flight: a new connection, one exchange, and what was seen. Built for low cost, hundreds a second."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast
 
 from faults.base import Fault, Observation, ProbeKind
 from squall.clock import Clock
 from squall.dialogues import Dialogue, dialogue
-from targets.base import ProbePoint
+from targets.base import ProbePoint, Target, TargetError
 
 Result = Literal["ok", "refused", "reset", "eof", "timeout", "error"]
 
@@ -21,16 +23,20 @@ class Flight:
     kind: ProbeKind
     size: int = 0  # bytes of a download or an upload
     timeout: float = 1.0  # seconds from setting out to giving up
+    sense: Callable[[], Awaitable[float]] | None = None  # asked instead of a connection
 
     @classmethod
-    def of(cls, fault: Fault, point: ProbePoint) -> "Flight":
+    def of(cls, fault: Fault, point: ProbePoint, target: Target) -> "Flight":
         """Return the flight that feels a fault at one of its links."""
-        return cls(point, fault.probe, fault.probe_bytes, fault.probe_timeout)
+        sense = partial(fault.sense, target) if fault.probe == "sense" else None
+        return cls(point, fault.probe, fault.probe_bytes, fault.probe_timeout, sense)
 
 
 async def fly(flight: Flight, clock: Clock) -> Observation:
     """Send one canary; it always comes back, within `flight.timeout` seconds."""
     t = clock.now()
+    if flight.sense is not None:
+        return await _sense(flight, flight.sense, clock, t)
     exchange = _Exchange(dialogue(flight.point, flight.kind, flight.size), clock, t, flight.kind == "close")
     try:
         async with asyncio.timeout(flight.timeout):
@@ -40,6 +46,20 @@ async def fly(flight: Flight, clock: Clock) -> Observation:
     finally:
         exchange.drop()
     return exchange.seen(flight.point.link, result)
+
+
+async def _sense(flight: Flight, sense: Callable[[], Awaitable[float]], clock: Clock, t: float) -> Observation:
+    result: Result = "ok"
+    reading = None
+    try:
+        async with asyncio.timeout(flight.timeout):
+            reading = await sense()
+    except TimeoutError:
+        result = "timeout"
+    except (TargetError, OSError):
+        result = "error"
+    took = clock.now() - t
+    return Observation(t, flight.point.link, result, None, None, took, None, None, 0, 0, reading)
 
 
 async def _converse(exchange: "_Exchange", flight: Flight) -> Result:
@@ -77,7 +97,10 @@ class _Exchange(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._connect_s = self._elapsed()
-        self._transport.write(self._talk.opening)
+        if self._talk.opening:
+            self._transport.write(self._talk.opening)
+        else:
+            self._finish("ok")  # to connect was all
 
     def data_received(self, data: bytes) -> None:
         self._bytes += len(data)
@@ -138,4 +161,5 @@ class _Exchange(asyncio.Protocol):
             status=self._talk.status,
             bytes=self._bytes,
             chunks=self._chunks,
+            sensed=self._talk.sensed,
         )

@@ -18,17 +18,17 @@ from squall import header as headers
 from squall.canaries import Watch
 from squall.clock import RunClock
 from squall.collect import Collector
-from squall.guardian import KILL_WITHIN, Guardian
-from squall.journal import still_open
-from squall.load import Traffic, traffic
-from squall.marks import end_all, environment, start_ticks
+from squall.guardian import Guardian, undo_all
+from squall.load import Traffic, module_of, traffic
+from squall.marks import environment, start_ticks
 from squall.registry import Entry
 from squall.rundir import Emit, Recorder, create
-from squall.sampler import sample_harness, sample_metrics, sample_processes
+from squall.sampler import sample_harness, sample_metrics, sample_readings
 from squall.traffic.spec import TrafficSpec
 from targets.base import Bench, Target, TargetError, TargetSpec
 
 LEAD = 0.5  # seconds between the order to start and the first due time
+SHARED_LEAD = 1.0  # where the order is shared out first
 
 
 class RunError(Exception):
@@ -57,13 +57,8 @@ class _Stage:
     load_start: float
 
 
-async def conduct(plan: Plan, order: Order) -> tuple[str, ...]:
-    """Do one run from bring-up to nothing left.
-
-    Returns
-    -------
-    tuple of str
-        What could not be undone, in words; empty when nothing was left behind.
+async def conduct(plan: Plan, order: Order) -> None:
+    """Do one run from bring-up to nothing left; the run's end says what could not be undone.
 
     Raises
     ------
@@ -89,8 +84,7 @@ async def conduct(plan: Plan, order: Order) -> tuple[str, ...]:
             recorder.reason = "interrupted"
             raise
         finally:
-            recorder.not_undone = _settle(recorder, entry)
-    return tuple(recorder.not_undone)
+            recorder.not_undone = undo_all(entry, recorder.journal.strike)
 
 
 def make_workspace(run_id: str) -> Path:
@@ -130,7 +124,7 @@ async def _with_target(plan: Plan, order: Order, recorder: Recorder, bench: Benc
     collector: Collector | None = None
     try:
         async with (
-            traffic(bench.workspace / "traffic.stderr", bench.environment, recorder.emit) as generator,
+            traffic(bench.workspace / "traffic.stderr", bench.environment, recorder.emit, module_of(plan)) as generator,
             order.spec.up(bench, plan.variant) as target,
         ):
             recorder.emit({"kind": "mark", "name": "target_ready"})
@@ -149,7 +143,7 @@ async def _with_target(plan: Plan, order: Order, recorder: Recorder, bench: Benc
 async def _sampling(target: Target, recorder: Recorder, collector: Collector) -> AsyncIterator[None]:
     async with anyio.create_task_group() as group:
         group.start_soon(collector.follow)
-        group.start_soon(sample_processes, target, recorder)
+        group.start_soon(sample_readings, target, recorder)
         group.start_soon(sample_metrics, target, recorder)
         group.start_soon(sample_harness, recorder)
         yield
@@ -158,7 +152,8 @@ async def _sampling(target: Target, recorder: Recorder, collector: Collector) ->
 
 async def _with_traffic(plan: Plan, target: Target, recorder: Recorder, generator: Traffic) -> None:
     await generator.ready()
-    stage = _Stage(plan, recorder.clock, recorder, target, recorder.clock.now() + LEAD)
+    lead = LEAD if plan.workers == 1 else SHARED_LEAD
+    stage = _Stage(plan, recorder.clock, recorder, target, recorder.clock.now() + lead)
     await _under_load(stage, generator)
     for name, value in (await target.observe()).items():
         recorder.emit({"kind": "observation", "name": name, "value": value})
@@ -201,8 +196,9 @@ async def _perform(stage: _Stage, step: FaultStep) -> None:
     """Apply one fault at its time and undo it at its time, with canaries before, during and after."""
     say = partial(_say, stage.recorder, step)
     async with Watch(step, stage.target, stage.clock, stage.recorder.emit, load_start=stage.load_start) as watch:
-        await stage.clock.sleep_until(stage.load_start + step.at)
         try:
+            await step.fault.prepare(stage.target)
+            await stage.clock.sleep_until(stage.load_start + step.at)
             say("asked")
             watch.asked(stage.clock.now())
             async with step.fault.apply(stage.target, stage.recorder.journal):
@@ -227,15 +223,3 @@ def _say(recorder: Recorder, step: FaultStep, state: str, detail: str = "") -> N
             "detail": detail,
         }
     )
-
-
-def _settle(recorder: Recorder, entry: Entry) -> list[str]:
-    """Make sure that nothing of the run is left, and strike what died with it; returns what is left, in words."""
-    left = end_all(entry.run_id, KILL_WITHIN)
-    stuck = [f"process {one.pid} ({one.command})" for one in left]
-    for undo in still_open(Path(entry.journal)):
-        if undo.dies_with_run and not left:
-            recorder.journal.strike(undo.number)
-        else:
-            stuck.append(f"{undo.action} {undo.args}")
-    return stuck

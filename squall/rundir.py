@@ -33,6 +33,16 @@ def create(directory: Path, header: Mapping[str, Any]) -> None:
         raise RunDirectoryError(f"{directory} cannot be written: {error.strerror}") from error
 
 
+def not_undone(directory: Path) -> tuple[str, ...]:
+    """Return what the end of a run says could not be undone; empty for a run that has no end."""
+    try:
+        last = (directory / "events.jsonl").read_bytes().splitlines()[-1]
+        end = json.loads(last)
+    except (OSError, IndexError, ValueError):
+        return ()
+    return tuple(end.get("not_undone", ())) if end.get("kind") == "end" else ()
+
+
 class ArrowAppender:
     """An Arrow IPC stream that grows batch by batch and is on disk after each."""
 

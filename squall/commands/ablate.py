@@ -16,10 +16,10 @@ from scenarios.loader import ScenarioError
 from scenarios.plan import Plan
 from squall.ablate import LEAST_REPEATS, counted, order, plan_of
 from squall.commands.run import Options, prepare, run_plan
-from squall.commands.suite import worst
 from squall.exits import Exit
 from squall.load import TrafficError
 from squall.names import nearest
+from squall.suite import worst
 from targets.catalogue import switched_on
 
 
@@ -52,7 +52,7 @@ def main(path: Path, wish: Wish, console: Console) -> int:
     runs = order(plan.variant, names, wish.repeats)
     folder = wish.run.out or Path("runs") / f"{time.strftime('%Y%m%dT%H%M%S')}-{plan.name}-ablation"
     if folder.exists() and any(folder.iterdir()):
-        console.print(f"{folder} is not empty; give --out a new folder", markup=False)
+        console.print(f"{folder} is not empty; give --out a new folder", markup=False, soft_wrap=True)
         return Exit.BAD_SCENARIO
     folder.mkdir(parents=True, exist_ok=True)
     console.print(f"{len(runs)} runs of {plan.duration:.0f} s of load each, and bringing up and down", markup=False)

@@ -4,10 +4,9 @@ import os
 import platform
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-import docker
-import docker.errors
 from rich.console import Console
 
 from squall import registry
@@ -15,6 +14,7 @@ from squall.exits import Exit
 from squall.names import nearest
 from targets.base import Finding, TargetError
 from targets.catalogue import spec, targets
+from targets.compose import doctor
 
 
 def main(target: str, fix: bool, console: Console) -> int:
@@ -28,7 +28,9 @@ def main(target: str, fix: bool, console: Console) -> int:
             spec(target).prepare(console.print)
         except TargetError as error:
             console.print(f"{error}\n{error.hint}", markup=False)
-    findings = [*_machine(), *spec(target).doctor(), *_extras()]
+    needs = spec(target).doctor()
+    extras = [one for one in _extras() if one.name not in {need.name for need in needs}]
+    findings = [*_machine(), *needs, *extras]
     _print(findings)
     return Exit.PASS if all(one.ok or not one.needed for one in findings) else Exit.ENVIRONMENT
 
@@ -59,16 +61,7 @@ def _extras() -> list[Finding]:
 
 
 def _docker() -> Finding:
-    mend = "start a Docker Engine, or add this user to its group: sudo usermod -aG docker $USER"
-    try:
-        client = docker.from_env(timeout=3)
-        try:
-            version = str(client.version()["Version"])
-        finally:
-            client.close()
-    except docker.errors.DockerException as error:
-        return Finding("docker engine", ok=False, detail=str(error)[:120], mend=mend, needed=False)
-    return Finding("docker engine", ok=True, detail=version, needed=False)
+    return replace(doctor.engine(), needed=False)
 
 
 def _netem() -> Finding:

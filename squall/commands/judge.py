@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from reports import judge
-from reports.history import RunDirectoryError
-from reports.render import FORMATS, render
+from reports.history import RunDirectoryError, read
+from reports.render import FORMATS, render, render_view, view_of
 from squall.exits import Exit
 from squall.names import nearest
 
@@ -14,13 +14,13 @@ from squall.names import nearest
 def check(directory: Path, console: Console) -> int:
     """Judge again, write `verdict.json`, print it as text; returns the verdict's exit code."""
     try:
-        verdict = judge.judge(directory)
+        judged = judge.judge_run(read(directory))
     except RunDirectoryError as error:
         console.print(str(error), markup=False)
         return Exit.BAD_SCENARIO
-    judge.write(directory, verdict)
-    print(render(directory, "text"))
-    return verdict.exit
+    judge.write(directory, judged.verdict)
+    print(render_view(view_of(judged), "text"))
+    return judged.verdict.exit
 
 
 def report(directory: Path, form: str, output: Path | None, console: Console) -> int:

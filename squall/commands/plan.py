@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,40 @@ from scenarios.loader import Overrides, ScenarioError, load
 from scenarios.plan import Plan
 from scenarios.planner import chance
 from squall.exits import Exit
+from targets.catalogue import is_target_file, overlay_text
 
 
-def main(path: Path, as_json: bool, options: Mapping[str, Any], console: Console) -> int:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is printed of a plan: steps for a person unless another form is asked for."""
+
+    as_json: bool = False
+    overlay: bool = False
+
+
+def main(path: Path, form: Form, options: Mapping[str, Any], console: Console) -> int:
     """Print the plan on standard output; returns the exit code."""
     try:
         plan = load(path, overrides=Overrides(**options))
     except ScenarioError as error:
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         return Exit.BAD_SCENARIO
-    if as_json:
+    if form.overlay:
+        return _overlay(plan, console)
+    if form.as_json:
         document = {**plan.to_document(), "chance": [asdict(row) for row in chance(plan)]}
         print(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
     else:
         show(plan, Console())
+    return Exit.PASS
+
+
+def _overlay(plan: Plan, console: Console) -> int:
+    """Print the Compose overlay of a plan whose target is a target file."""
+    if not is_target_file(plan.target):
+        console.print(f"{plan.target} is no target file: it has no overlay", markup=False, highlight=False)
+        return Exit.BAD_SCENARIO
+    print(overlay_text(Path(plan.target), plan.variant), end="")
     return Exit.PASS
 
 

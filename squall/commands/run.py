@@ -8,7 +8,8 @@ import anyio
 from rich.console import Console
 
 from reports import judge
-from reports.render import render, write_all
+from reports.history import read
+from reports.render import render_view, view_of, write_all
 from scenarios.loader import Overrides, ScenarioError, load
 from scenarios.plan import LocustfileStream, Plan
 from squall.exits import Exit
@@ -17,7 +18,7 @@ from squall.interrupts import Interrupted, Interrupts
 from squall.live import View, watching
 from squall.load import TrafficError, check_locustfile
 from squall.run import Order, conduct
-from squall.rundir import RunDirectoryError
+from squall.rundir import RunDirectoryError, not_undone
 from targets.base import TargetSpec
 from targets.catalogue import spec
 
@@ -31,6 +32,7 @@ class Options:
     seed: int | None = None
     out: Path | None = None
     no_control: bool = False
+    listen: str | None = None  # HOST[:PORT] where workers from elsewhere are awaited
 
 
 def main(path: Path, options: Options, console: Console) -> int:
@@ -57,7 +59,8 @@ def prepare(path: Path, options: Options) -> Plan:
     TrafficError
         With the traceback of a locustfile that does not load.
     """
-    plan = load(path, overrides=Overrides(variant=options.variant, target=options.target, seed=options.seed))
+    said = Overrides(variant=options.variant, target=options.target, seed=options.seed, listen=options.listen)
+    plan = load(path, overrides=said)
     for stream in plan.streams:
         if isinstance(stream, LocustfileStream):
             check_locustfile(Path(stream.path))
@@ -67,10 +70,9 @@ def prepare(path: Path, options: Options) -> Plan:
 def run_plan(plan: Plan, directory: Path, console: Console) -> int:
     """Run a plan and its control into `directory`, judge and render them; returns the exit code."""
     interrupts = Interrupts(lambda text: console.print(text, style="bold yellow"))
-    not_undone: tuple[str, ...] = ()
     code: int | None = None
     try:
-        not_undone = anyio.run(interrupts.guard, lambda: _both(plan, directory, interrupts, console))
+        anyio.run(interrupts.guard, lambda: _both(plan, directory, interrupts, console))
     except Interrupted:
         code = Exit.INTERRUPTED
     except RunDirectoryError as error:
@@ -81,27 +83,28 @@ def run_plan(plan: Plan, directory: Path, console: Console) -> int:
     if code is not None and not (directory / "run.json").exists():
         return code  # it ended before there was anything to judge
     verdict = _judge(directory, console)
-    if not_undone:
-        console.print("could not be undone: " + "; ".join(not_undone), style="bold red", markup=False)
+    left = (*not_undone(directory), *not_undone(directory / "control"))
+    if left:  # however it ended
+        console.print("could not be undone: " + "; ".join(left), style="bold red", markup=False)
+        console.print("squall recover tries again", markup=False)
         return Exit.NOT_UNDONE
     return verdict if code is None else code
 
 
-async def _both(plan: Plan, directory: Path, interrupts: Interrupts, console: Console) -> tuple[str, ...]:
-    left = await _one(plan, directory, "main", interrupts, console)
+async def _both(plan: Plan, directory: Path, interrupts: Interrupts, console: Console) -> None:
+    await _one(plan, directory, "main", interrupts, console)
     if plan.control is not None:
         control = replace(plan, variant=plan.control, control=None)
-        left += await _one(control, directory / "control", "control", interrupts, console)
-    return left
+        await _one(control, directory / "control", "control", interrupts, console)
 
 
-async def _one(plan: Plan, directory: Path, role: str, interrupts: Interrupts, console: Console) -> tuple[str, ...]:
+async def _one(plan: Plan, directory: Path, role: str, interrupts: Interrupts, console: Console) -> None:
     title = f"{plan.name} ({plan.variant}{', control' if role == 'control' else ''})"
     with watching(title, console) as view:
         view.say(f"{title}: {plan.duration:.0f} s of load, into {directory}")
         target = spec(plan.target)
         _prepare_target(target, view)
-        return await conduct(plan, Order(directory, role, target, interrupts.hurry, (view.event,)))
+        await conduct(plan, Order(directory, role, target, interrupts.hurry, (view.event,)))
 
 
 def _prepare_target(target: TargetSpec, view: View) -> None:
@@ -110,8 +113,9 @@ def _prepare_target(target: TargetSpec, view: View) -> None:
 
 def _judge(directory: Path, console: Console) -> int:
     """Judge and render a run directory and its control; returns the exit code of the verdict."""
-    verdict = judge.judge(directory)
-    judge.write(directory, verdict)
-    write_all(directory)
-    console.print(render(directory, "text"), markup=False, highlight=False, soft_wrap=True)
-    return verdict.exit
+    judged = judge.judge_run(read(directory))
+    judge.write(directory, judged.verdict)
+    view = view_of(judged)
+    write_all(directory, view)
+    console.print(render_view(view, "text"), markup=False, highlight=False, soft_wrap=True)
+    return judged.verdict.exit

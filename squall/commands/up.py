@@ -10,30 +10,33 @@ import anyio
 from rich.console import Console
 
 from squall import registry
-from squall.clock import RunClock
 from squall.exits import Exit
 from squall.failures import explain
-from squall.guardian import Guardian
-from squall.header import new_run_id
+from squall.hold import hold
 from squall.interrupts import Interrupted, Interrupts
-from squall.journal import JournalFile
-from squall.marks import environment, start_ticks
 from squall.names import nearest
-from squall.run import make_workspace
-from targets.base import Bench, Target, TargetSpec
-from targets.catalogue import spec, targets, theory
+from targets.base import Target, TargetError, TargetSpec
+from targets.catalogue import known as all_known
+from targets.catalogue import spec, theory
 
+DEFAULT = "full"  # variant
 DOWN_WITHIN = 30.0  # seconds
 
 
-def up(target: str, variant: str, console: Console) -> int:
+def up(target: str, variant: str | None, console: Console) -> int:
     """Bring a target up, print its addresses on standard output, and hold it until Ctrl-C."""
-    known = targets()
+    try:
+        known = all_known(target)
+    except TargetError as error:
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return Exit.BAD_SCENARIO
     if target not in known:
         console.print(f"unknown target {target!r}{nearest(target, known)}; targets: {', '.join(known)}", markup=False)
         return Exit.BAD_SCENARIO
+    variants = known[target].variants
+    variant = variant or (DEFAULT if DEFAULT in variants else variants[0])
     if not known[target].has_variant(variant):
-        console.print(f"unknown variant {variant!r}{nearest(variant, known[target].variants)}", markup=False)
+        console.print(f"unknown variant {variant!r}{nearest(variant, variants)}", markup=False)
         return Exit.BAD_SCENARIO
     interrupts = Interrupts(lambda text: console.print(text, style="bold yellow"))
     try:
@@ -47,23 +50,16 @@ def up(target: str, variant: str, console: Console) -> int:
 
 async def _hold(target_spec: TargetSpec, variant: str, interrupts: Interrupts, console: Console) -> None:
     target_spec.prepare(console.print)
-    clock, run_id = RunClock.start(), new_run_id("up")
-    workspace = make_workspace(run_id)
-    journal_path = workspace / "undo.journal"
-    ticks = start_ticks(os.getpid())
-    assert ticks is not None
-    entry = registry.Entry(run_id, "up", os.getpid(), ticks, "", str(workspace), str(journal_path))
 
     def tell(event: Mapping[str, Any]) -> None:
         if event.get("state") == "exited":
             console.print(f"{event['node']} exited: {event.get('detail', '')}", style="bold red", markup=False)
 
-    with Guardian(entry), JournalFile(journal_path) as journal:
-        bench = Bench(run_id, workspace, journal, clock.mono_anchor, environment(run_id), interrupts.hurry, tell)
+    with hold("up", hurry=interrupts.hurry, emit=tell) as bench:
         async with target_spec.up(bench, variant) as target:
             _print_addresses(target)
             _print_theory(target)
-            console.print(f"up in {clock.now():.1f} s; Ctrl-C or `squall down` ends it")
+            console.print(f"up in {time.monotonic() - bench.origin:.1f} s; Ctrl-C or `squall down` ends it")
             await anyio.sleep_forever()
 
 

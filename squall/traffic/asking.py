@@ -1,37 +1,11 @@
 """A Locust user with a connection of its own: it sends one request and keeps its row, however that ends."""
 
-from dataclasses import dataclass
-
 from locust import User
 
-from squall.traffic.connection import Answer, Connection
+from squall.traffic.connection import Connection
 from squall.traffic.messages import Sender, message
-from squall.traffic.rows import Row, Rows
-from targets.base import Operation
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """One request to send."""
-
-    lid: str  # correlation id
-    key: str  # idempotency key, "" when the operation has none
-    stream: int
-    tenant: str
-    operation: Operation
-    deadline: float  # seconds after `due`
-    drawn: dict[str, int]
-    due: float | None = None  # run clock; None: when it is sent
-
-    def row(self, sent: float | None, done: float | None, outcome: str, answer: Answer | None = None) -> Row:
-        """Return its row, in the order of reports.schema.REQUESTS."""
-        due = sent if self.due is None else self.due
-        seen = (None, None, 0) if answer is None else (answer.status, answer.retry_after, answer.size)
-        status, retry_after, size = seen
-        return (
-            self.lid, self.operation.name, self.stream, due, sent, done, outcome, status, self.tenant, self.key,
-            retry_after, size,
-        )  # fmt: skip
+from squall.traffic.rows import Rows
+from squall.traffic.tickets import Ticket
 
 
 class AskingUser(User):

@@ -9,10 +9,11 @@ from locust.runners import LocalRunner
 
 from scenarios import pacing
 from scenarios.plan import ClosedStream
-from squall.traffic.asking import AskingUser, Ticket
+from squall.traffic.asking import AskingUser
 from squall.traffic.messages import Sender, uses_key
 from squall.traffic.rows import Rows
 from squall.traffic.spec import TrafficSpec
+from squall.traffic.tickets import Ticket
 
 
 class ClosedLoop:
@@ -26,7 +27,7 @@ class ClosedLoop:
         bounds = {name: bound for one in self._operations.values() for name, bound in one.params.items()}
         self._wishes = pacing.wishes(spec.seed, stream.index, stream.mix, bounds)
         self._numbers = itertools.count()
-        given = {"loop": self, "rows": rows, "sender": Sender(spec.host, spec.port, stream.tenant)}
+        given = {"loop": self, "rows": rows, "sender": Sender(spec.host, spec.port, stream.tenant, stream.priority)}
         user = type(f"Closed{stream.index}", (ClosedUser,), {**given, "wait_time": lambda _user: stream.think})
         self.runner: LocalRunner = Environment(user_classes=[user], catch_exceptions=False).create_local_runner()
 

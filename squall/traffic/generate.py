@@ -14,7 +14,9 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -24,8 +26,8 @@ from squall.exits import Exit
 from squall.traffic.closed_loop import ClosedLoop
 from squall.traffic.locustfile import Locustfile, load, stay_on
 from squall.traffic.open_loop import OpenLoop
-from squall.traffic.pulse import Pulse, say
-from squall.traffic.rows import Rows
+from squall.traffic.pulse import Pulse, mention, say
+from squall.traffic.rows import Rows, appending
 from squall.traffic.spec import TrafficSpec
 
 Loop = OpenLoop | ClosedLoop | Locustfile
@@ -36,29 +38,41 @@ EARLY = 2.0  # seconds before a stream starts at which its users are made, when 
 
 def main() -> int:
     """Run one load; returns the exit code."""
-    _hasten()
-    Rows.warm_up()
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # a collection would be seen as slip; rows hold no cycles, and the process is short-lived
+    make_ready()
     say({"ready": True, "locust": locust.__version__})
     line = sys.stdin.readline()
     if not line:
         return Exit.INTERRUPTED
-    spec = TrafficSpec.model_validate(json.loads(line)["spec"])
-    stop = Event()
-    gevent.signal_handler(signal.SIGTERM, stop.set)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the harness's to handle
-    gevent.spawn(_end_with_harness, stop)
+    spec, stop = taken(line)
     if any(isinstance(stream, LocustfileStream) for stream in spec.streams):
         stay_on(spec.host)
         gc.enable()  # what somebody else's users do may hold cycles
-    rows = run(spec, stop)
+    aside = gevent.get_hub().threadpool.apply  # a disk that stalls holds up no request
+    with appending(Path(spec.out), aside) as write:
+        rows = run(spec, stop, Rows(write, spec.origin))
     if rows.in_flight:
         print(f"{rows.in_flight} requests were sent and have no row", file=sys.stderr)
         return Exit.INTERNAL
     say({"finished": True, "rows": rows.written, "unsent": rows.unsent, "stopped": stop.is_set()})
     return Exit.PASS
+
+
+def taken(line: str) -> tuple[TrafficSpec, Event]:
+    """Return the load of the harness's line, and what is set to end it: by SIGTERM, or when the harness is dead."""
+    spec, stop = TrafficSpec.model_validate(json.loads(line)["spec"]), Event()
+    gevent.signal_handler(signal.SIGTERM, stop.set)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the harness's to handle
+    gevent.spawn(end_with_harness, stop)
+    return spec, stop
+
+
+def make_ready() -> None:
+    """Take out of the way what would delay requests later."""
+    _hasten()
+    Rows.warm_up()
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection would be seen as slip; rows hold no cycles, and the process is short-lived
 
 
 def _hasten() -> None:
@@ -74,13 +88,27 @@ def _hasten() -> None:
             os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
 
 
-def run(spec: TrafficSpec, stop: Event) -> Rows:
-    """Run all streams of a load until they end, or `stop` is set; returns its rows, written and closed."""
-    rows = Rows(
-        Path(spec.out), spec.origin, gevent.get_hub().threadpool.apply
-    )  # a disk that stalls holds up no request
+def run(spec: TrafficSpec, stop: Event, rows: Rows, tell: Callable[[dict[str, Any]], None] = mention) -> Rows:
+    """Run all streams of a load until they end, or `stop` is set.
+
+    Parameters
+    ----------
+    spec
+        The load.
+    stop
+        Set by whoever wants it to end before its time.
+    rows
+        Where its rows go.
+    tell
+        Takes a report on the generator itself, five times a second.
+
+    Returns
+    -------
+    Rows
+        The same rows, all handed on and closed.
+    """
     loops = [_loop(spec, stream, rows) for stream in spec.streams]
-    pulse = Pulse(rows, lambda: sum(loop.users for loop in loops))
+    pulse = Pulse(rows, lambda: sum(loop.users for loop in loops), tell)
     beats = [gevent.spawn(pulse.beat), gevent.spawn(pulse.report)]
     gevent.joinall([gevent.spawn(_keep, loop, spec, stop) for loop in loops])
     pulse.going = False
@@ -94,7 +122,7 @@ def run(spec: TrafficSpec, stop: Event) -> Rows:
 def _loop(spec: TrafficSpec, stream: Stream, rows: Rows) -> Loop:
     if isinstance(stream, OpenStream):
         opens = sum(isinstance(one, OpenStream) for one in spec.streams)
-        return OpenLoop(spec, stream, rows, max(1, spec.max_users // opens))
+        return OpenLoop(spec, stream, rows, max(1, spec.max_users // (opens * spec.workers)))
     if isinstance(stream, ClosedStream):
         return ClosedLoop(spec, stream, rows)
     return Locustfile(spec, stream, rows)
@@ -118,7 +146,7 @@ def _answers(loop: Loop, spec: TrafficSpec, stop: Event) -> None:
         stop.wait(0.02)
 
 
-def _end_with_harness(stop: Event) -> None:
+def end_with_harness(stop: Event) -> None:
     """Stop when standard input ends: the harness is gone."""
     gevent.get_hub().threadpool.spawn(sys.stdin.read).get()
     stop.set()

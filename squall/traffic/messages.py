@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 from scenarios.pacing import value
@@ -18,7 +18,7 @@ class Sender:
     host: str
     port: int
     tenant: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    priority: str = ""
 
 
 def message(
@@ -31,7 +31,7 @@ def message(
     operation
         The template.
     sender
-        Address and tenant.
+        Address, tenant and priority.
     lid
         Correlation id.
     key
@@ -41,7 +41,8 @@ def message(
     deadline
         Seconds that the client waits, told to the services in `x-deadline-ms`.
     """
-    values = {name: value(name, number) for name, number in drawn.items()} | {"key": key}
+    chosen = {name: str(number) if operation.numbers else value(name, number) for name, number in drawn.items()}
+    values = chosen | {"key": key}
     body = operation.body.format(**values).encode() if operation.body else _filler(operation.body_bytes)
     lines = [
         f"{operation.method} {operation.path.format(**values)} HTTP/1.1",
@@ -52,6 +53,8 @@ def message(
     ]
     if sender.tenant:
         lines.append(f"x-tenant: {sender.tenant}")
+    if sender.priority:
+        lines.append(f"x-priority: {sender.priority}")
     if body or operation.method in {"POST", "PUT"}:
         lines.append(f"content-length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -8,13 +8,13 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import LocalRunner
 
-from scenarios import pacing
 from scenarios.plan import OpenStream
 from squall.traffic.alarm import Alarm
-from squall.traffic.asking import AskingUser, Ticket
-from squall.traffic.messages import Sender, uses_key
+from squall.traffic.asking import AskingUser
+from squall.traffic.messages import Sender
 from squall.traffic.rows import Rows
 from squall.traffic.spec import TrafficSpec
+from squall.traffic.tickets import Ticket, Tickets
 
 RESERVE_S = 0.25  # seconds of arrivals for which idle users are kept ready
 LEAST_RESERVE = 8  # users
@@ -31,11 +31,12 @@ class OpenLoop:
         self.spec, self.stream, self.rows, self.most = spec, stream, rows, most
         self.alarm = Alarm()
         self.idle = 0
-        self._reserve = max(LEAST_RESERVE, int(max(point.rate for point in stream.profile) * RESERVE_S))
-        self._tickets = self._deal(pacing.schedule(stream, spec.seed))
+        rate = max(point.rate for point in stream.profile) / spec.workers
+        self._reserve = max(LEAST_RESERVE, int(rate * RESERVE_S))
+        self._tickets = self._deal(Tickets(spec, stream))
         self._dealt = False
         self._growing = True  # until the first users are there
-        sender = Sender(spec.host, spec.port, stream.tenant)
+        sender = Sender(spec.host, spec.port, stream.tenant, stream.priority)
         user = type(f"Ticket{stream.index}", (TicketUser,), {"loop": self, "rows": rows, "sender": sender})
         self._environment = Environment(user_classes=[user], catch_exceptions=False)
         self.runner: LocalRunner = self._environment.create_local_runner()
@@ -101,28 +102,10 @@ class OpenLoop:
     def _lack(self) -> int:
         return 0 if self._dealt else min(self._reserve - self.idle, self.most - self.users)
 
-    def _deal(self, plan: pacing.Schedule) -> Iterator[tuple[float, Ticket]]:
+    @staticmethod
+    def _deal(tickets: Tickets) -> Iterator[tuple[float, Ticket]]:
         """Return the tickets one by one: all at once would take memory, and time before the start."""
-        seed, index = self.spec.seed, self.stream.index
-        known = {operation.name: operation for operation in self.spec.operations}
-        kinds = [known[name] for name in plan.names]
-        bounds = {name: bound for operation in kinds for name, bound in operation.params.items()}
-        drawn = pacing.draws(seed, index, len(plan.due), bounds)
-
-        def ticket(number: int) -> tuple[float, Ticket]:
-            operation, due = kinds[plan.operation[number]], float(plan.due[number]) + self.spec.start
-            return due, Ticket(
-                lid=pacing.request_id(seed, index, number),
-                key=pacing.idempotency_key(seed, index, number) if uses_key(operation) else "",
-                stream=index,
-                tenant=self.stream.tenant,
-                operation=operation,
-                deadline=self.stream.deadline or operation.deadline,
-                drawn={name: int(drawn[name][number]) for name in operation.params},
-                due=due,
-            )
-
-        return map(ticket, range(len(plan.due)))
+        return ((tickets.due(number), tickets.ticket(number)) for number in tickets.numbers)
 
 
 class TicketUser(AskingUser):

@@ -19,8 +19,8 @@ EVERY = 0.2  # seconds between two reports and two writes
 class Pulse:
     """Measures and reports until told to stop."""
 
-    def __init__(self, rows: Rows, users: Callable[[], int]) -> None:
-        self._rows, self._users = rows, users
+    def __init__(self, rows: Rows, users: Callable[[], int], tell: Callable[[dict[str, Any]], None]) -> None:
+        self._rows, self._users, self._tell = rows, users, tell
         self._lags: list[float] = []
         self.going = True
 
@@ -37,7 +37,7 @@ class Pulse:
         while self.going:
             gevent.sleep(EVERY)
             now, used = self._rows.now(), time.process_time()
-            mention(self._line(since, now, used - cpu))
+            self._tell(self._line(since, now, used - cpu))
             since, cpu = now, used
             self._rows.flush()
 

@@ -3,7 +3,8 @@
 import io
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,31 +32,75 @@ def outcome_of(status: int, said: str) -> Outcome:
     return _BY_STATUS.get(status, "app_error")
 
 
+class Batches:
+    """An Arrow stream of requests that grows batch by batch. `write` takes bytes and returns how many it took."""
+
+    def __init__(self, write: Callable[[memoryview], int]) -> None:
+        self._take = write
+        self._encoded = io.BytesIO()
+        self._writer = pa.ipc.new_stream(self._encoded, REQUESTS)
+        self._write()
+        self.rows = 0
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        """Hand over one batch."""
+        self._writer.write_batch(batch)
+        self._write()
+        self.rows += batch.num_rows
+
+    def close(self) -> None:
+        """Hand over the end of the stream."""
+        self._writer.close()
+        self._write()
+
+    def _write(self) -> None:
+        data = memoryview(self._encoded.getvalue())
+        self._encoded.seek(0)
+        self._encoded.truncate()
+        while data:
+            data = data[self._take(data) :]
+
+
+def batch_of(rows: Sequence[Row]) -> pa.RecordBatch:
+    """Return rows as one batch."""
+    columns = [pa.array(column, type=kind.type) for column, kind in zip(zip(*rows, strict=True), REQUESTS, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=REQUESTS)
+
+
+@contextmanager
+def appending(
+    path: Path, aside: Callable[[Callable[[], int]], int] = lambda work: work()
+) -> Iterator[Callable[[memoryview], int]]:
+    """Give what writes to a new file; `aside` does a piece of work that may be held up by the disk."""
+    with path.open("wb", buffering=0) as file:
+        yield lambda data: aside(partial(file.write, data))
+
+
 @dataclass
 class Rows:
-    """Collects rows in memory and appends them to the file when `flush` is called.
+    """Collects rows in memory, and hands them on when `flush` is called.
 
-    `aside` does a piece of work that may be held up by the disk, and returns when it is done.
+    `write` takes the bytes of an Arrow stream, and returns how many it took.
     """
 
-    path: Path
+    write: Callable[[memoryview], int]
     origin: float
-    aside: Callable[[Callable[[], int]], int] = lambda work: work()
     pending: list[Row] = field(default_factory=list)
     sent: int = 0
     done: int = 0
     unsent: int = 0
     in_flight: int = 0
-    written: int = 0
     recent: list[tuple[float, str]] = field(default_factory=list)  # (latency, outcome) since the last report
     area: float = 0.0  # request-seconds in flight, for the mean over an interval
     changed: float = 0.0
 
     def __post_init__(self) -> None:
-        self._file = self.path.open("wb", buffering=0)
-        self._encoded = io.BytesIO()
-        self._writer = pa.ipc.new_stream(self._encoded, REQUESTS)
-        self._write()
+        self._batches = Batches(self.write)
+
+    @property
+    def written(self) -> int:
+        """Return how many rows were handed on."""
+        return self._batches.rows
 
     def now(self) -> float:
         """Return seconds on the run's clock."""
@@ -113,28 +158,12 @@ class Rows:
             pa.array([None], type=kind.type)
 
     def flush(self) -> None:
-        """Append what is pending as one batch, and hand it to the file."""
-        if not self.pending:
-            return
-        rows, self.pending = self.pending, []
-        columns = [
-            pa.array(column, type=kind.type) for column, kind in zip(zip(*rows, strict=True), REQUESTS, strict=True)
-        ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=REQUESTS))
-        self._write()
-        self.written += len(rows)
+        """Hand on what is pending as one batch."""
+        if self.pending:
+            rows, self.pending = self.pending, []
+            self._batches.append(batch_of(rows))
 
     def close(self) -> None:
-        """Append the rest and the end of the stream."""
+        """Hand on the rest and the end of the stream."""
         self.flush()
-        self._writer.close()
-        self._write()
-        self._file.close()
-
-    def _write(self) -> None:
-        """Hand what is encoded to the file."""
-        data = memoryview(self._encoded.getvalue())
-        self._encoded.seek(0)
-        self._encoded.truncate()
-        while data:
-            data = data[self.aside(partial(self._file.write, data)) :]
+        self._batches.close()
