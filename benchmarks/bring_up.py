@@ -1,11 +1,9 @@
 """From command to first answered request through the whole mesh, beside the sum of its servers' own start times."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Awaitable
@@ -13,9 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from squall.marks import MARK
-from targets.base import Bench
-from targets.fake import FakeJournal
+from squall.hold import hold
 from targets.local import bringup, ports
 from targets.local.links import server_path
 from targets.local.target import site_for
@@ -56,10 +52,7 @@ def _by_command() -> tuple[float, float]:
 
 async def _one_by_one() -> dict[str, float]:
     """Start the same programs without overlap and without the nursery; returns part -> seconds."""
-    with tempfile.TemporaryDirectory(prefix="squall-bench-") as folder, ports.claim() as block:
-        os.chmod(folder, 0o755)  # noqa: PTH101 - no path needed; PostgreSQL runs as another user when we are root
-        run_id = f"bench-{time.monotonic_ns()}"
-        bench = Bench(run_id, Path(folder), FakeJournal(), time.monotonic(), {MARK: run_id})
+    with hold("bench") as bench, ports.claim() as block:
         site = site_for(bench, "full", block.take)
         try:
             return {name: await _timed(part) for name, part in _parts(site)}

@@ -1,9 +1,7 @@
 """Planned to effective fault for each kind, as canaries feel it, beside the time that the deed itself takes."""
 
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import anyio
@@ -13,8 +11,7 @@ from faults.catalogue import load
 from scenarios.plan import FaultStep
 from squall.canaries import Watch
 from squall.clock import RunClock
-from squall.journal import JournalFile
-from squall.marks import MARK
+from squall.hold import hold
 from targets.base import Bench, Target
 from targets.local.target import LocalMesh
 
@@ -54,16 +51,9 @@ def main() -> None:
 
 
 async def _main() -> None:
-    with tempfile.TemporaryDirectory(prefix="squall-bench-") as folder:
-        workspace = Path(folder) / "target"
-        workspace.mkdir()
-        for one in (workspace, workspace.parent):
-            one.chmod(0o755)  # PostgreSQL runs as another user when the harness is root
-        run_id, clock = f"bench-{time.monotonic_ns()}", RunClock.start()
-        with JournalFile(Path(folder) / "undo.journal") as journal:
-            bench = Bench(run_id, workspace, journal, clock.mono_anchor, {MARK: run_id})
-            async with LocalMesh().up(bench, "none") as target:
-                await _report(target, bench, clock)
+    with hold("bench") as bench:
+        async with LocalMesh().up(bench, "none") as target:
+            await _report(target, bench, RunClock(bench.origin, time.time() - time.monotonic() + bench.origin))
 
 
 async def _report(target: Target, bench: Bench, clock: RunClock) -> None:
@@ -71,7 +61,7 @@ async def _report(target: Target, bench: Bench, clock: RunClock) -> None:
     print(f"  {'kind':12}{'effective':>14}{'the deed':>14}{'over it':>14}{'healed':>14}{'the undo':>14}")
     over: list[float] = []
     for kind, parameters in KINDS.items():
-        samples = [await _inject(load()[kind](**parameters), target, bench, clock) for _ in range(REPEATS)]
+        samples = [await inject(load()[kind](**parameters), target, bench, clock) for _ in range(REPEATS)]
         over += [one.effective - one.deed for one in samples]
         columns = [[one.effective for one in samples], [one.deed for one in samples], over[-REPEATS:]]
         columns += [[one.healed for one in samples], [one.undo for one in samples]]
@@ -85,11 +75,12 @@ def _pair(seconds: list[float]) -> str:
     return f"{median(seconds) * 1e3:.1f} / {max(seconds) * 1e3:.0f}"
 
 
-async def _inject(fault: Fault, target: Target, bench: Bench, clock: RunClock) -> Sample:
+async def inject(fault: Fault, target: Target, bench: Bench, clock: RunClock, lasts: float = LASTS) -> Sample:
+    await fault.prepare(target)
     events: list[dict] = []
     start = clock.now()
-    planned, until = start + CALM, start + CALM + LASTS
-    step = FaultStep(0, CALM, CALM + LASTS, "fault", fault)
+    planned, until = start + CALM, start + CALM + lasts
+    step = FaultStep(0, CALM, CALM + lasts, "fault", fault)
     async with Watch(step, target, clock, events.append, load_start=start) as watch:
         await clock.sleep_until(planned)
         watch.asked(clock.now())

@@ -1,18 +1,15 @@
 """How much more the stub answers than the load generator can send: back alone, and front with back behind it."""
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psutil
 
 from benchmarks.open_loop import most_on_time
-from squall.marks import MARK
-from targets.base import Address, Bench
-from targets.fake import FakeJournal
+from squall.hold import hold
+from targets.base import Address
 from targets.local import ports
 from targets.stub import site as sites
 from targets.stub.variants import load
@@ -49,9 +46,7 @@ def _say(name: str, seen: Seen, sent: float) -> None:
 async def _direct() -> tuple[Seen, Seen]:
     """Return what back alone answers, and what front answers that asks back without an Envoy between."""
     variant = load("none", _INSTANT)
-    with tempfile.TemporaryDirectory(prefix="squall-bench-") as folder, ports.claim() as block:
-        run_id = f"bench-{time.monotonic_ns()}"
-        bench = Bench(run_id, Path(folder), FakeJournal(), time.monotonic(), {MARK: run_id})
+    with hold("bench") as bench, ports.claim() as block:
         site = _straight(sites.site_for(bench, variant, block.take, proxied=False))
         try:
             for node in site.services:
