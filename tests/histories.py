@@ -12,6 +12,7 @@ from reports.history import CANARY_COLUMNS, GENERATOR_COLUMNS, FaultWindow, Hist
 from reports.schema import ATTEMPTS, REQUESTS, SERIES
 
 EDGE = "front->back"
+PRIORITIES = ("", "high", "low")  # of streams 0, 1 and 2
 PHASES = {"baseline": (0.0, 10.0), "fault": (10.0, 20.0), "recovery": (20.0, 40.0)}
 REQUEST = {
     "name": "ask", "stream": 0, "outcome": "ok", "status": 200, "tenant": "", "key": "", "retry_after": None, "bytes": 2
@@ -41,7 +42,7 @@ def make(
     ----------
     requests
         Rows of the request table: `id` and `due` at least, other columns from `REQUEST`; `sent` is `due` and `done` is
-        10 ms later unless given.
+        10 ms later unless given. Those of stream 1 are of high priority, those of stream 2 of low priority.
     attempts
         Rows of the attempt table: `lid` and `t_in` at least, other columns from `ATTEMPT`; `t_out` is 5 ms later unless
         given.
@@ -60,11 +61,14 @@ def make(
     series
         Rows of the table of samples: `t`, `node`, `name` and `value`.
     """
-    edges = edges or {EDGE: 1}
+    edges, rows = edges or {EDGE: 1}, list(requests)
     plan = {
         "name": "made", "variant": variant, "duration": max(end for _, end in phases.values()),
         "phases": [{"name": name, "start": start, "end": end} for name, (start, end) in phases.items()],
-        "streams": [{"index": 0, "kind": "open", "mix": {"ask": 1.0}}],
+        "streams": [
+            {"index": index, "kind": "open", "mix": {"ask": 1.0}, "priority": priority}
+            for index, priority in enumerate(PRIORITIES[: 1 + max((row.get("stream", 0) for row in rows), default=0)])
+        ],
         "faults": [_planned(index, edges, fault) for index, fault in enumerate(faults)],
         "target_facts": {
             "nodes": [{"name": name, "service": name} for edge in edges for name in edge.split("->")],
@@ -74,7 +78,7 @@ def make(
         },
     }  # fmt: skip
     header = Header.model_validate({"schema": 1, "run_id": "made", "plan": plan})
-    asked = [REQUEST | {"sent": row["due"], "done": row["due"] + 0.01} | dict(row) for row in requests]
+    asked = [REQUEST | {"sent": row["due"], "done": row["due"] + 0.01} | dict(row) for row in rows]
     tried = [ATTEMPT | {"t_out": row["t_in"] + 0.005} | dict(row) for row in attempts]
     table = with_derived(_typed(asked, REQUESTS), header.plan)
     return History(

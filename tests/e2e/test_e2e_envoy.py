@@ -281,7 +281,7 @@ async def test_canaries_feel_the_faults_of_their_own_edge_and_of_the_entry(tmp_p
 
 async def test_retries_go_on_while_a_fault_is_injected(tmp_path: Path) -> None:
     """A delay in the fault filter does not take the route's retries away."""
-    policies = variants.load("full").envoy
+    policies = hop_of("full", "payments", connect_timeout_ms=3000, timeout_ms=4000)  # not about stalls
     async with rig(tmp_path, "payments-lb", policies, {PAYMENTS[0]: None}) as it:
         await runtime.set_fault(it.node.admin, "orders->payments", HttpFault(delay_ms=20))
         statuses = Counter([(await it.get("/payments/charge")).status_code for _ in range(6)])

@@ -10,6 +10,7 @@ import sysconfig
 import tempfile
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -18,8 +19,9 @@ import nats
 import pytest
 import valkey.asyncio as valkey_client
 
-from squall.marks import MARK, marked
-from targets.base import Bench, HttpFault, TargetError, Toxic
+from squall.hold import hold
+from squall.marks import marked
+from targets.base import HttpFault, TargetError, Toxic
 from targets.fake import FakeJournal
 from targets.local import nats as nats_server
 from targets.local import postgres, ready, template, valkey
@@ -46,18 +48,17 @@ async def mesh(workspace, variant="full"):
     """Bring a mesh up in a folder, with its journal and its events beside it."""
     workspace.mkdir(exist_ok=True)
     events, journal = [], FakeJournal()
-    run_id = f"test-{workspace.name}-{time.monotonic_ns()}"
-    bench = Bench(run_id, workspace, journal, time.monotonic(), {MARK: run_id}, emit=events.append)
-    try:
-        async with LocalMesh().up(bench, variant) as target:
-            target.events, target.journal = events, journal
-            yield target
-    except TargetError as error:
-        error.add_note(error.hint)
-        raise
-    finally:
-        assert journal.still_open() == []
-        assert marked(run_id) == []
+    with hold("test", emit=events.append) as held:
+        try:
+            async with LocalMesh().up(replace(held, workspace=workspace, journal=journal), variant) as target:
+                target.events, target.journal = events, journal
+                yield target
+        except TargetError as error:
+            error.add_note(error.hint)
+            raise
+        finally:
+            assert journal.still_open() == []
+            assert marked(held.run_id) == []
 
 
 async def eventually(claim, within=5.0):

@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
+from squall.cli import cli
 from squall.journal import still_open
 from squall.marks import marked
 
@@ -157,7 +159,8 @@ def test_check_gives_the_same_bytes(ran) -> None:
 def test_report_renders_again(ran, form: str, tmp_path: Path) -> None:
     """Each format is rendered from the files alone."""
     out = tmp_path / "page"
-    assert squall("report", ran[0], "--format", form, "--output", out).returncode == 0
+    command = ["report", str(ran[0]), "--format", form, "--output", str(out)]
+    assert CliRunner().invoke(cli, command, standalone_mode=False, catch_exceptions=False).exit_code == 0
     assert out.stat().st_size > 100
 
 

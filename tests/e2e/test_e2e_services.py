@@ -120,7 +120,11 @@ class Stack:
         self.start(
             "postgres", str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options, user=user, cwd=data
         )
-        wait_for(port)
+        ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        until = time.monotonic() + 10.0
+        while subprocess.run(ready, check=False).returncode:
+            assert time.monotonic() < until, f"PostgreSQL does not take connections on {port}"
+            time.sleep(0.02)
 
     def start_service(self, node: str, variant: str = "full", **more: object) -> None:
         """Start a service process, healthy when this returns."""

@@ -24,6 +24,16 @@ PARAMETERS = {
     "stop": {"node": "back-1"},
     "pause": {"node": "back-1"},
     "restart": {"node": "back-1"},
+    "cpu_limit": {"node": "back-1", "cores": 0.1},
+    "cpu_burn": {"node": "back-1"},
+    "memory_limit": {"node": "back-1"},
+    "disk_full": {"node": "back-1", "path": "/data"},
+    "clock_offset": {"node": "back-1", "offset": "1h"},
+    "partition": {"node": "back-1"},
+    "packet_loss": {"node": "back-1", "share": "30%"},
+    "one_way_cut": {"node": "back-1"},
+    "node_delay": {"node": "back-1", "delay": "100ms"},
+    "node_bandwidth": {"node": "back-1", "rate": "50kB/s"},
 }
 UNDONE_BY = {
     "down": ("disable", "enable", "enable_proxy"),
@@ -33,6 +43,16 @@ UNDONE_BY = {
     "stop": ("stop", "start", "start_node"),
     "restart": ("stop", "start", "start_node"),
     "pause": ("pause", "resume", "resume_node"),
+    "cpu_limit": ("limit_cpu", "restore_cpu", "restore_cpu"),
+    "cpu_burn": ("burn_cpu", "end_burn", "end_burn"),
+    "memory_limit": ("limit_memory", "restore_memory", "restore_memory"),
+    "disk_full": ("fill_disk", "empty_disk", "empty_disk"),
+    "clock_offset": ("shift_clock", "restore_clock", "restore_clock"),
+    "partition": ("disconnect", "reconnect", "reconnect_node"),
+    "packet_loss": ("drop_packets", "pass_packets", "pass_packets"),
+    "one_way_cut": ("drop_packets", "pass_packets", "pass_packets"),
+    "node_delay": ("delay_packets", "undelay_packets", "undelay_packets"),
+    "node_bandwidth": ("shape", "unshape", "unshape_node"),
 }
 TOXIC = ("add_toxic", "remove_toxic", "remove_toxic")
 BREAKING = sorted(set(PARAMETERS) - {"noop"})
@@ -284,3 +304,35 @@ def test_a_noop_touches_nothing() -> None:
 
     anyio.run(play)
     assert target.calls == []
+
+
+ACCOMPANIED = sorted(set(UNDONE_BY) - {"down", "abort", "delay", "crash", "stop", "restart", "pause", "partition"})
+
+
+@pytest.mark.parametrize("kind", BREAKING)
+def test_what_takes_time_is_done_beforehand_and_breaks_nothing(kind: str) -> None:
+    """A fault that needs a companion starts it when it is prepared; the others ask for nothing then."""
+    target, _ = stage()
+    anyio.run(make(kind).prepare, target)
+    assert (["accompany"] if kind in ACCOMPANIED else []) == verbs(target)
+
+
+@pytest.mark.parametrize("kind", ["cpu_limit", "cpu_burn", "disk_full", "node_bandwidth"])
+def test_the_target_tells_that_a_fault_is_on_and_that_it_is_gone(kind: str) -> None:
+    """What is asked for before, during and after the fault differs as `felt` expects."""
+    target, journal = stage()
+    fault = make(kind)
+
+    async def play() -> list[bool]:
+        calm = await fault.sense(target)
+        async with fault.apply(target, journal):
+            during = await fault.sense(target)
+        return [fault.told(one, calm) for one in (calm, during, await fault.sense(target))]
+
+    assert anyio.run(play) == [False, True, False]
+
+
+def test_only_faults_that_say_so_are_told_by_the_target() -> None:
+    """To sense another kind is a mistake of the caller's."""
+    with pytest.raises(NotImplementedError, match="latency is felt by its canaries"):
+        anyio.run(make("latency").sense, FakeTarget())

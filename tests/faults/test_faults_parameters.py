@@ -36,13 +36,31 @@ REFUSED = [
     ("abort", {"status": 503, "share": 0}, "share"),
     ("delay", {"delay": "19ms"}, "19 ms is less than 20 ms: a canary could not feel it"),
     ("stop", {"grace": "5"}, "grace"),
+    ("cpu_limit", {"cores": 0.001}, "greater than or equal to 0.01"),
+    ("cpu_limit", {"cores": "a tenth"}, "cores"),
+    ("cpu_burn", {"workers": 0}, "greater than or equal to 1"),
+    ("cpu_burn", {"workers": 1.5}, "workers"),
+    ("memory_limit", {"limit": "1MB"}, "1 MB is less than 6.291 MB: the engine takes no smaller limit"),
+    ("disk_full", {"path": "data"}, "begins with / and has no .., unlike 'data'"),
+    ("disk_full", {"path": "/data/../etc"}, r"begins with / and has no \.\."),
+    ("clock_offset", {"offset": "1s"}, "1 s is less than 5 s: a canary reads the clock"),
+    ("clock_offset", {"offset": "90000h"}, "programs would fail for other reasons"),
+    ("clock_offset", {"offset": "1h", "way": "sideways"}, "way"),
+    ("packet_loss", {"share": "0%"}, "0 % is less than 1 %: too few canaries"),
+    ("packet_loss", {"share": "99%"}, "99 % is more than 95 %: nothing would pass; use one_way_cut"),
+    ("one_way_cut", {"direction": "both"}, "direction"),
+    ("node_delay", {"delay": "100ms", "jitter": "60ms"}, "a jitter of 60 ms is more than half of the delay of 100 ms"),
+    ("node_delay", {"delay": "10ms"}, "10 ms is less than 20 ms: a canary could not feel it"),
+    ("node_bandwidth", {"rate": "0kB/s"}, "no connection would live; use one_way_cut"),
+    ("node_bandwidth", {"rate": "2000GB/s"}, "no machine sends so much"),
+    ("partition", {"networks": "front"}, "networks"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "parameters", "why"), REFUSED)
 def test_what_the_server_would_not_check_is_refused_here(kind: str, parameters: dict, why: str) -> None:
     """A fault that would crash the server, do nothing or go unfelt is refused with its reason."""
-    place = {"node": "back-1"} if kind == "stop" else {"edge": "front->back"}
+    place = {"node": "back-1"} if load()[kind].level == "node" else {"edge": "front->back"}
     with pytest.raises(ValidationError, match=why):
         load()[kind](**place, **parameters)
 
@@ -63,13 +81,28 @@ SAID = [
     ("noop", {}, "nothing on front->back"),
     ("abort", {"status": 503, "share": "5%"}, "abort with 503 on front->back for 5 % of requests"),
     ("delay", {"delay": "1s"}, "requests 1 s late on front->back"),
+    ("cpu_limit", {"cores": 0.1}, "CPU of back-1 limited to 0.1 cores"),
+    ("cpu_burn", {"workers": 2}, "CPU burn by 2 processes in back-1"),
+    ("memory_limit", {}, "memory of back-1 limited to what it uses"),
+    ("memory_limit", {"limit": "32MB"}, "memory of back-1 limited to 32 MB"),
+    ("disk_full", {"path": "/data/"}, "/data of back-1 full"),
+    ("clock_offset", {"offset": "1h", "way": "behind"}, "clock of back-1 3600 s behind"),
+    ("partition", {}, "back-1 off all networks"),
+    ("partition", {"network": "front"}, "back-1 off front"),
+    ("packet_loss", {"share": "30%"}, "30 % of packets into back-1 lost"),
+    ("packet_loss", {"share": 0.05, "direction": "out"}, "5 % of packets out of back-1 lost"),
+    ("one_way_cut", {}, "no packets into back-1"),
+    ("one_way_cut", {"direction": "out"}, "no packets out of back-1"),
+    ("node_delay", {"delay": "100ms", "jitter": "20ms"}, "packets out of back-1 100 ms ± 20 ms late"),
+    ("node_bandwidth", {"rate": "50kB/s"}, "back-1 sends 50 kB/s at most"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "parameters", "text"), SAID)
 def test_a_fault_says_itself_in_words(kind: str, parameters: dict, text: str) -> None:
     """Plan, progress and report show the fault as a person would write it."""
-    assert text == load()[kind](edge="front->back", **parameters).text()
+    place = {"node": "back-1"} if load()[kind].level == "node" else {"edge": "front->back"}
+    assert text == load()[kind](**place, **parameters).text()
 
 
 @pytest.mark.parametrize(
@@ -112,6 +145,9 @@ def test_a_fault_is_felt_where_it_hurts() -> None:
     assert links("crash", node="back-1") == ["front->back-1"]
     assert links("abort", edge="front->back", status=503) == ["front->back"]
     assert links("crash", node="hermit") == ["squall->hermit"]
+    assert links("one_way_cut", node="back-1") == ["squall->back-1"]
+    assert links("memory_limit", node="back-1") == ["front->back-1"]
+    assert links("one_way_cut", node="nobody") == []
     assert links("crash", node="nobody") == []
     assert links("down", edge="nobody->nowhere") == []
     assert links("abort", edge="back->store", status=503) == []
@@ -133,6 +169,20 @@ def test_an_edge_without_an_envoy_takes_no_http_fault() -> None:
     fault = load()["abort"](edge="back->store", status=503)
     assert fault.unfit(FAKE_MAP) == "no Envoy carries back->store; HTTP faults go to front->back"
     assert load()["abort"](edge="front->back", status=503).unfit(FAKE_MAP) == ""
+
+
+def test_a_node_may_lack_what_others_of_its_target_can() -> None:
+    """The plan is refused with the target's own reason."""
+    faults = load()
+    assert faults["clock_offset"](node="front", offset="1h").unfit(FAKE_MAP).startswith("front is an Envoy")
+    assert faults["clock_offset"](node="back-1", offset="1h").unfit(FAKE_MAP) == ""
+    assert faults["partition"](node="front").unfit(FAKE_MAP) == ""
+
+
+def test_a_direct_canary_speaks_what_the_node_speaks() -> None:
+    """The link from the harness has the protocol of the links into the node."""
+    (link,) = load()["one_way_cut"](node="store").links(FAKE_MAP)
+    assert (link.caller, link.callee, link.protocol) == ("squall", "store", "valkey")
 
 
 def test_envoy_is_told_the_share_of_requests() -> None:

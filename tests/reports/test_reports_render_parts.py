@@ -185,6 +185,31 @@ def test_lanes_come_in_order():
     assert found[2].thing.label == "limiter tenant (tenant noisy, a-1)"
 
 
+def test_a_node_says_why_it_was_down_and_who_started_it():
+    """Out of memory, paused, and brought back by its policy are states; a short one stands in the title."""
+
+    def told(t, state, detail=""):
+        return {"t": t, "kind": "node", "node": "a-1", "state": state, "detail": detail}
+
+    (lane,) = lanes_of(
+        [
+            told(1.0, "oom", "the kernel killed a process of it: it had reached its memory limit"),
+            told(1.0, "exited", "signal SIGKILL, out of memory"),
+            told(1.2, "started", "by itself: its restart policy is always"),
+            told(1.5, "ready"),
+            told(2.0, "paused"),
+            told(3.0, "resumed"),
+            told(4.0, "killed"),
+        ],
+        5.0,
+    )
+    states = ["up", "out_of_memory", "back_by_itself", "up", "paused", "up", "down"]
+    assert [span.state for span in lane.spans] == states
+    assert lane.label == "node a-1: out of memory, came back by itself"
+    (plain,) = lanes_of([told(1.0, "killed"), told(2.0, "started"), told(2.5, "ready")], 5.0)
+    assert plain.label == "node a-1"
+
+
 def luminance(colour):
     """Return the relative luminance of WCAG 2."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]

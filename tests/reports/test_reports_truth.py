@@ -9,6 +9,7 @@ from small_runs import CALM, GUARDED, OUTAGE, SLOW
 
 from reports import goodput
 from reports.amplification import use_of
+from reports.analyses.bulkhead_load import hurt_edges
 from reports.availability import availability, outcomes
 from reports.fake import write_run
 from reports.history import read
@@ -16,7 +17,7 @@ from reports.latency import latencies, value_of
 from reports.metrics import metrics
 from reports.phases import baseline, faulted, judged, named, recovering, within
 from reports.recovery import recovery_time
-from reports.resilience import blast_radius, detection, tail_amplification
+from reports.resilience import blast_radius, detection, tail_amplification, unaffected
 from reports.story import FakeFault, FakeProtections
 from reports.windows import windows
 
@@ -187,6 +188,17 @@ def test_an_operation_hurt_by_a_fault_it_does_not_need_is_in_the_blast(told):
     before, during = (within(history.requests, span) for span in (baseline(history), faulted(history)))
     hurt = during.assign(good=during["good"] & (during.reset_index().index % 2 == 0))
     assert blast_radius(history, before, hurt) == 1.0
+
+
+def test_a_fault_that_is_felt_at_a_node_itself_hurts_the_edges_into_it(told):
+    """The way from the harness to a node is no edge: who calls the node is hurt, and nobody else is in the blast."""
+    (outage,) = OUTAGE.faults
+    direct = replace(outage, level="node", where="payments-1", links=("squall->payments-1",))
+    history = told(replace(OUTAGE, name="direct", faults=(direct,)))
+    assert list(hurt_edges(history)) == ["orders->payments"]
+    assert unaffected(history) == ["browse"]
+    before, during = (within(history.requests, span) for span in (baseline(history), faulted(history)))
+    assert blast_radius(history, before, during) == 0.0
 
 
 def test_windows_count_every_request_once(told):

@@ -43,6 +43,8 @@ def test_the_whole_document(tmp_path):
         "search": None,
         "duration": 31.0,
         "max_users": 360,
+        "workers": 1,
+        "listen": "",
         "phases": [
             {"name": "warm", "start": 0.0, "end": 3.0},
             {"name": "baseline", "start": 3.0, "end": 9.0},
@@ -60,6 +62,7 @@ def test_the_whole_document(tmp_path):
                 "end": 31.0,
                 "tenant": "",
                 "deadline": None,
+                "priority": "",
                 "planned": 2480.0,
             }
         ],

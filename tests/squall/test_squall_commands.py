@@ -9,8 +9,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from squall.commands import suite
-from squall.exits import Exit
 from squall.interrupts import Interrupted, Interrupts
 from squall.names import nearest
 
@@ -33,6 +31,11 @@ def squall(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
         (("up", "--target", "mehs"), "'mesh'"),
         (("up", "--variant", "ful"), "'full'"),
         (("suite", "missing"), "missing"),
+        (("suite",), "no scenario was named"),
+        (("suite", "scenarios/library", "--tag", "nihgtly"), "nihgtly"),
+        (("suite", "scenarios/library", "--shard", "3/2"), "2/5"),
+        (("suite", "scenarios/library", "--time-budget", "15 parsecs"), "15 parsecs"),
+        (("suite", "--resume", "tests"), "no suite"),
     ],
 )
 def test_bad_words_end_with_64_and_a_reason(arguments: tuple[str, ...], said: str) -> None:
@@ -58,25 +61,6 @@ def test_the_nearest_name_is_offered() -> None:
     """A near miss is offered, a far one is not."""
     assert nearest("paymnts", ["payments", "orders"]) == ", did you mean 'payments'?"
     assert nearest("xyz", ["payments", "orders"]) == ""
-
-
-def test_the_worst_code_of_a_suite_counts() -> None:
-    """Something left behind is worse than a failure, a failure worse than unknown."""
-    assert suite.worst([0, 2, 1, 0]) == Exit.FAIL
-    assert suite.worst([0, 2]) == Exit.UNKNOWN
-    assert suite.worst([1, 4, 0]) == Exit.NOT_UNDONE
-    assert suite.worst([0, 0]) == Exit.PASS
-
-
-def test_a_summary_has_the_worst_on_top_and_the_night_before(tmp_path: Path) -> None:
-    """The first row is what a person must look at; each has its result of the suite before."""
-    rows = [suite.Row("calm", "calm", 0, "pass", 61.0), suite.Row("storm", "storm", 1, "fail", 62.0)]
-    (tmp_path / "20260101T000000-suite").mkdir()
-    (tmp_path / "20260101T000000-suite" / "suite.json").write_text('[{"scenario": "storm", "result": "pass"}]')
-    before = suite.previous(tmp_path / "20260102T000000-suite")
-    lines = suite.summary(rows, before).splitlines()
-    assert lines[2].startswith("| storm | fail | pass | 62 |")
-    assert lines[3].startswith("| calm | pass | - | 61 |")
 
 
 def test_work_that_ends_by_itself_gives_its_result() -> None:

@@ -38,10 +38,15 @@ def test_imports_point_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("package", "home"),
-    [("locust", "squall/traffic"), ("gevent", "squall/traffic"), ("toxiproxy", "targets/toxiproxy")],
+    [
+        ("locust", "squall/traffic"),
+        ("gevent", "squall/traffic"),
+        ("toxiproxy", "targets/toxiproxy"),
+        ("docker", "targets/compose/engine.py"),
+    ],
 )
 def test_a_package_with_side_effects_is_imported_in_one_place(package: str, home: str) -> None:
-    """Locust and gevent patch the process, toxiproxy-python has no deadlines: one folder each may import them."""
+    """Locust and gevent patch the process, the clients lack deadlines and true errors: one place each imports them."""
     users = [path for path in MODULES if package in imported(path)]
     assert users
     assert [path for path in users if not path.is_relative_to(ROOT / home)] == []

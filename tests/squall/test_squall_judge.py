@@ -134,6 +134,18 @@ def test_a_fault_that_heals_itself_is_over_when_calm_returns() -> None:
     assert judge.effective_off == pytest.approx(1.2)
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_node_that_comes_back_is_well_before_the_undo_only_where_that_is_known(comes_back: bool) -> None:
+    """A crash on a node with a restart policy is over with its calm; on any other, calm means that it was not felt."""
+    judge = Judge(DOWN, heals_itself=comes_back)
+    for number in range(10):
+        judge.back(judge.set_out(number / 10), seen(number / 10, sick=False, fault=DOWN))
+    judge.asked(1.0)
+    told = [judge.back(judge.set_out(t), seen(t, sick=t < 1.1, fault=DOWN)) for t in (1.0, 1.05, 1.1, 1.15, 1.2)]
+    assert told == [True, True, *([None] * 3 if comes_back else [False] * 3)]
+    assert judge.effective_off == (1.1 if comes_back else None)
+
+
 def test_where_nothing_is_to_be_felt_the_asking_is_the_effect() -> None:
     """A noop is on when asked for and off at the first calm canary after its undo."""
     noop = load()["noop"](edge="e")

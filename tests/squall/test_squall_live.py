@@ -52,3 +52,17 @@ def test_a_pipe_gets_plain_lines() -> None:
 def test_events_that_come_often_are_no_lines(kind: str) -> None:
     """Only what a person would be told is told."""
     assert sentence({"t": 0.0, "kind": kind}) is None
+
+
+def test_a_lost_worker_is_told_with_its_reason() -> None:
+    """A worker that joined or finished needs none."""
+    event = {
+        "t": 17.6,
+        "kind": "worker",
+        "worker": 2,
+        "host": "vm",
+        "state": "lost",
+        "detail": "it was not heard any more",
+    }
+    assert sentence(event) == "  17.60 s  worker 2 on vm: lost (it was not heard any more)"
+    assert sentence({**event, "state": "joined", "detail": ""}) == "  17.60 s  worker 2 on vm: joined"

@@ -3,10 +3,13 @@
 import time
 
 import gevent
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from squall.traffic.alarm import Alarm
+
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 
 @given(st.lists(st.floats(-0.01, 0.03), min_size=1, max_size=20))

@@ -8,7 +8,7 @@ import pytest
 
 from reports.schema import OUTCOMES, REQUESTS
 from squall.traffic.messages import Sender, message, uses_key
-from squall.traffic.rows import Rows, outcome_of
+from squall.traffic.rows import Rows, appending, outcome_of
 from targets.base import Operation
 
 BUY = Operation(
@@ -56,24 +56,26 @@ def row(number: int, outcome: str = "ok") -> tuple[object, ...]:
 
 def test_rows_are_on_disk_before_the_end(tmp_path: Path) -> None:
     """Each flush is a whole batch in the file: who reads while it grows, or after a kill, sees it."""
-    rows = Rows(tmp_path / "requests.arrows", time.monotonic())
-    for number in range(3):
-        rows.leave()
-        rows.arrive(row(number))
-    rows.flush()
-    with pa.OSFile(str(rows.path)) as file:
-        assert pa.ipc.open_stream(file).read_next_batch().num_rows == 3
-    rows.never_sent(row(3, "unsent"))
-    rows.close()
-    with pa.OSFile(str(rows.path)) as file:
+    path = tmp_path / "requests.arrows"
+    with appending(path) as write:
+        rows = Rows(write, time.monotonic())
+        for number in range(3):
+            rows.leave()
+            rows.arrive(row(number))
+        rows.flush()
+        with pa.OSFile(str(path)) as file:
+            assert pa.ipc.open_stream(file).read_next_batch().num_rows == 3
+        rows.never_sent(row(3, "unsent"))
+        rows.close()
+    with pa.OSFile(str(path)) as file:
         table = pa.ipc.open_stream(file).read_all()
     assert table.schema == REQUESTS
     assert (table.num_rows, rows.written, rows.sent, rows.done, rows.unsent, rows.in_flight) == (4, 4, 3, 3, 1, 0)
 
 
-def test_the_recent_are_told_once(tmp_path: Path) -> None:
+def test_the_recent_are_told_once() -> None:
     """Latencies of what was sent, and failures by outcome, since the last time."""
-    rows = Rows(tmp_path / "requests.arrows", 0.0)
+    rows = Rows(len, 0.0)
     for outcome in ("ok", "timeout", "timeout"):
         rows.add(row(0, outcome))
     rows.never_sent((*row(1)[:4], None, None, "unsent", *row(1)[7:]))

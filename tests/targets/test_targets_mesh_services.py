@@ -284,6 +284,26 @@ def test_catalog_is_cache_aside(kit_of: Callable[..., Kit], monkeypatch: pytest.
     play(shop.application, story)
 
 
+def test_catalog_warms_its_cache_once_its_stores_are_up(
+    kit_of: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A catalog that starts before its database fills the cache when the database comes."""
+    monkeypatch.setattr(catalog, "WARM_AGAIN_S", 0.01)
+    shop = Shop(kit_of("catalog"), monkeypatch)
+    shop.database.broken = True
+
+    async def story(client: Client) -> None:
+        assert await look(client, "sku-1") == (502, None)
+        shop.database.broken = False
+        async with asyncio.timeout(5):
+            while not shop.cache.values:  # noqa: ASYNC110 - a fake tells nobody
+                await asyncio.sleep(0.01)
+        shop.database.broken = True
+        assert await look(client, "sku-1") == (200, "hit")
+
+    play(shop.application, story)
+
+
 def test_catalog_outlives_its_cache(kit_of: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch) -> None:
     """With fallback a broken cache is passed by."""
     shop = Shop(kit_of("catalog"), monkeypatch)

@@ -202,7 +202,7 @@ def test_planted_lines():
     def line(defects, **rule):
         made = Line(1, Queue(**rule), frozenset(defects))
         works = [Work(1.0, 0.0) for _ in range(4)]
-        return made, works, [made.join(work) for work in works]
+        return made, works, [made.join(work) is None for work in works]
 
     assert line([], bound=1)[2] == [True, True, False, False]
     assert line(["queue_unbounded"], bound=1)[2] == [True] * 4
@@ -216,9 +216,9 @@ def test_work_whose_caller_left_makes_room():
     """Waiting work is never begun, running work frees its worker at once."""
     line = Line(1, Queue(bound=1))
     first, second, third = Work(1.0, 0.0), Work(1.0, 0.0), Work(1.0, 0.2)
-    assert (line.join(first), line.join(second)) == (True, True)
+    assert (line.join(first), line.join(second)) == (None, None)
     list(line.leave(second, 0.1))
-    assert line.join(third)
+    assert line.join(third) is None
     list(line.leave(first, 0.3))
     assert (third.fate, third.started) == ("running", 0.3)
 

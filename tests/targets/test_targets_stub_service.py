@@ -15,6 +15,8 @@ from targets.stub.process import _Door
 from targets.stub.variants import load
 from targets.stub.wire import CallError, Pool, Serving
 
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+
 INSTANT = {"law": "constant", "mean_s": 0}
 HOST = "127.0.0.1"
 

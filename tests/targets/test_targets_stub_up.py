@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from squall.marks import MARK, marked
-from targets.base import Bench, HttpFault, HttpFaultable, Killable, Pausable, Proxied, TargetError, Toxic
+from squall.hold import hold
+from squall.marks import marked
+from targets.base import HttpFault, HttpFaultable, Killable, Pausable, Proxied, TargetError, Toxic
 from targets.catalogue import spec
 from targets.fake import FakeJournal
 from targets.local import ready
@@ -43,15 +45,15 @@ control: none
 
 @asynccontextmanager
 async def stub(workspace, variant="breaker", instances=1):
-    events, journal, run_id = [], FakeJournal(), f"stub-{time.monotonic_ns()}"
-    bench = Bench(run_id, workspace, journal, time.monotonic(), {MARK: run_id}, emit=events.append)
-    try:
-        async with LocalStub(instances).up(bench, variant) as target:
-            target.events = events
-            yield target
-    finally:
-        assert journal.still_open() == []
-        assert marked(run_id) == []
+    events, journal = [], FakeJournal()
+    with hold("test", emit=events.append) as held:
+        try:
+            async with LocalStub(instances).up(replace(held, workspace=workspace, journal=journal), variant) as target:
+                target.events = events
+                yield target
+        finally:
+            assert journal.still_open() == []
+            assert marked(held.run_id) == []
 
 
 async def status_of(target, path="/ask", **headers):

@@ -36,10 +36,14 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The measures that broke their rule, by name, and how late the machine was."""
+    """The measures that broke their rule, by name, and how late the machine was.
+
+    `once` names what was otherwise than expected in a first play, and in none of the two that followed alone.
+    """
 
     findings: Mapping[str, Measure]
     late_s: float
+    once: tuple[str, ...] = ()
 
     @property
     def late(self) -> bool:
@@ -186,6 +190,12 @@ AFTER_A_PAUSE = Case(
     "limiter",
     limited({"holder": "front", "algorithm": "token_bucket", "rate": 20.0, "burst": 5.0}),
 )
+STEPPED = Case(
+    asks(even(100, 2.0), tenant="a"),
+    "limiter",
+    limited({"holder": "front", "algorithm": "token_bucket", "rate": 20.0, "burst": 20.0})
+    | {"wall_step": {"at_s": 1.0, "by_s": 3600.0}},
+)
 LOUD = Case(
     [
         *(shot for n in range(15) for shot in asks([n / 15, 1.0 + n / 15], tenant=f"quiet-{n}")),
@@ -223,6 +233,14 @@ HEEDS = Case(
         {"timeout_s": 3.0}, back={"workers": 6, "service": {"law": "constant", "mean_s": 0.3}, "heeds_leaving": True}
     ),
     **outage(0.05, 2.5),
+)
+BOTH_PRIORITIES = Case(
+    [Shot(0.1 + n / 200, priority="low" if n % 8 else "high", deadline=DEADLINE_S) for n in range(300)],
+    "none",
+    numbers(
+        {"timeout_s": 3.0},
+        back={"workers": 1, "service": {"law": "constant", "mean_s": 0.008}, "queue": {"bound": 10, "low_first": True}},
+    ),
 )
 LONG_LINE = Case(
     asks(even(300, 0.2, 0.1)),
@@ -294,6 +312,7 @@ PLANTED: Sequence[Planted] = (
     Planted("limiter_burst_ignored", AFTER_A_PAUSE, ("envelope excess",)),
     Planted("limiter_shared", LOUD, ("victim admission",)),
     Planted("limiter_no_header", AFTER_A_PAUSE, ("retry hints",)),
+    Planted("limiter_wall_clock", STEPPED, ("envelope excess",)),
     Planted("timeout_per_read", DRIPPING, ("slow drip overrun",)),
     Planted("deadline_not_passed", PAUSING, ("deadline propagation",)),
     Planted("bulkhead_off_by_one", FEW_AT_ONCE, ("most in flight",)),
@@ -302,6 +321,7 @@ PLANTED: Sequence[Planted] = (
     Planted("works_for_nobody", HEEDS, ("work for nobody",)),
     Planted("order_reversed", LONG_LINE, ("overtaking",)),
     Planted("hedges_always", HEDGED, ("early hedges",)),
+    Planted("priority_inverted", BOTH_PRIORITIES, ("priority inversion",)),
     Planted("no_drain", STOPPED, ("drain loss",)),
 )  # fmt: skip
 
@@ -324,17 +344,29 @@ def judge(cases: Sequence[tuple[Case, frozenset[str]]]) -> list[Verdict]:
     """Play cases side by side and return what was found in each.
 
     A case that a busy machine held up proves nothing against what is expected of it: it is played again, with fewer and
-    fewer at a time.
+    fewer at a time. Not every stall is seen, for Envoy tells none of its own. So what speaks against an expectation is
+    played twice more, with nothing beside it, and stands unless it is in neither.
     """
     found: dict[int, Verdict] = {}
     left = list(range(len(cases)))
     for again in range(TIMES):
         played = play_all([cases[index][0] for index in left], max(1, AT_ONCE // 2**again))
         found |= {index: Verdict(findings(one), one.late_s) for index, one in zip(left, played, strict=True)}
-        left = [index for index in left if found[index].late and found[index].findings.keys() != cases[index][1]]
+        unexpected = [index for index in left if found[index].findings.keys() != cases[index][1]]
+        left = [index for index in unexpected if found[index].late]
+        for index in set(unexpected) - set(left):
+            found[index] = _again(*cases[index], found[index])
         if not left:
             break
     return [found[index] for index in range(len(cases))]
+
+
+def _again(case: Case, expected: frozenset[str], first: Verdict) -> Verdict:
+    for played in play_all([case, case], at_once=1):
+        verdict = Verdict(findings(played), played.late_s, tuple(sorted(first.findings.keys() ^ expected)))
+        if verdict.findings.keys() != expected:
+            return first
+    return verdict
 
 
 def outcomes(planted: Sequence[Planted] = PLANTED) -> list[Outcome]:
@@ -355,6 +387,8 @@ def table(found: Iterable[Outcome]) -> Iterator[str]:
             yield f"{name:22} {sound:12} {_found(one.planted, measure)}"
         if one.planted.why:
             yield f"{'':22} {'':12} ({one.planted.why})"
+        for once in one.sound.once + one.defective.once:
+            yield f"{'':22} {'':12} ({once}: otherwise in a first play, as expected in two that followed)"
 
 
 def _found(planted: Planted, measure: Measure | None) -> str:

@@ -38,7 +38,9 @@ from targets.stub.variants import Variant, load
 from targets.stub.wire import CallError, Pool
 
 _TICK_S = 0.001
+_STALLED = "stalled_seconds"
 PATIENCE_S = 20.0  # with a machine that others keep busy
+JUST_BEFORE_S = 0.03  # the load's start
 LEAD_S = 1.0  # for bring-up; a slower one starts a whole number of seconds later
 
 
@@ -51,6 +53,7 @@ class Shot:
     method: str = "GET"
     tenant: str = ""
     key: str = ""
+    priority: str = ""  # "high", "low"
     deadline: float = 1.0
     leaves: float | None = None
     name: str = "ask"
@@ -78,7 +81,8 @@ class Case:
 class Played:
     """What came of it.
 
-    `waits` has the seconds that back says a request waited in its line, `gauges` node -> counts, `lines` all log lines.
+    `waits` has the seconds that back says a request waited in its line, `gauges` node -> counts, `lines` all log lines,
+    `stalled` node -> seconds for which the service was held up while the load ran.
     """
 
     history: History
@@ -86,13 +90,15 @@ class Played:
     gauges: Mapping[str, Mapping[str, float]]
     variant: Variant
     lines: Sequence[Mapping[str, object]]
+    stalled: Mapping[str, float]
 
     @property
     def late_s(self) -> float:
-        """How late the client sent, or front took up, what was latest of all."""
+        """How late the client sent, or front took up, what was latest of all; or for how long a service was held up."""
         requests, tried = self.history.requests, self.history.attempts
         entered = tried[tried["hop"] == "edge->front"].set_index("lid")["t_in"]
-        return max((requests["sent"] - requests["due"]).max(), (entered - requests.set_index("id")["sent"]).max())
+        sent_late, entered_late = requests["sent"] - requests["due"], entered - requests.set_index("id")["sent"]
+        return max(sent_late.max(), entered_late.max(), *self.stalled.values())
 
 
 class Stand(Standing):
@@ -168,12 +174,14 @@ async def _play(case: Case) -> Played:
         origin = time.monotonic() + LEAD_S
         bench = Bench(run_id, Path(folder), FakeJournal(), origin, {MARK: run_id})
         site = sites.site_for(bench, variant, block.take, proxied=False, seed=case.seed)
-        stand = Stand(bench, site.layout, site.supervisor, site.links)
+        stand = Stand(bench, site.layout, site.supervisor, site.links.client)
         notes = _Notes()
         stand.note = lambda kind, **more: notes.emit({"kind": kind, "t": time.monotonic() - origin, **more})
         collector = Collector(site.log_sources(), stand.parse_attempt, stand.parse_ejection, notes)
         async with _up(site):
-            start = max(0.0, math.ceil(time.monotonic() - origin + 0.05))
+            start = max(0.0, math.ceil(time.monotonic() - origin + 2 * JUST_BEFORE_S))
+            await asyncio.sleep(origin + start - JUST_BEFORE_S - time.monotonic())
+            before = {node: (await stand.metrics(node))[_STALLED] for node in site.services}
             client = _Client(stand.entry, origin + start)
             await client.run(case, stand)
             await asyncio.sleep(case.settle_s)
@@ -182,7 +190,8 @@ async def _play(case: Case) -> Played:
         collector.drain()
     _accept(collector, notes, site)
     history = _history(case, variant, client, notes, (start, gauges))
-    return Played(history, client.waits, gauges, variant, notes.lines)
+    stalled = {node: counts[_STALLED] - before[node] for node, counts in gauges.items()}
+    return Played(history, client.waits, gauges, variant, notes.lines, stalled)
 
 
 def _accept(collector: Collector, notes: "_Notes", site: sites.Site) -> None:
@@ -254,8 +263,8 @@ class _Client:
     async def _send(self, lid: str, shot: Shot) -> None:
         sent = self._now()
         patience = shot.deadline if shot.leaves is None else min(shot.deadline, shot.leaves)
-        row = {"id": lid, "name": shot.name, "due": shot.due, "sent": sent, "tenant": shot.tenant, "key": shot.key,
-               "status": None, "bytes": 0}  # fmt: skip
+        row = {"id": lid, "name": shot.name, "stream": histories.PRIORITIES.index(shot.priority), "due": shot.due,
+               "sent": sent, "tenant": shot.tenant, "key": shot.key, "status": None, "bytes": 0}  # fmt: skip
         try:
             reply = await self._pool.ask(_message(lid, shot, sent), shot.due + patience - sent)
         except CallError as error:
@@ -279,6 +288,7 @@ def _message(lid: str, shot: Shot, sent: float) -> bytes:
     left_ms = max(0, int((shot.due + shot.deadline - sent) * 1000))
     headers = {"host": "rig", "x-request-id": lid, "x-deadline-ms": str(left_ms)}
     headers |= {"x-tenant": shot.tenant} if shot.tenant else {}
+    headers |= {"x-priority": shot.priority} if shot.priority else {}
     headers |= {"idempotency-key": shot.key} if shot.key else {}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"{shot.method} {shot.path} HTTP/1.1\r\n{head}\r\n".encode()

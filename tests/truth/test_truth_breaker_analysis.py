@@ -61,7 +61,7 @@ def test_the_mean_of_calls_to_open_is_that_of_theory(failures, share):
     rule = rule_of(failures=failures, open_s=0.02)
     expected = (1 - share**failures) / ((1 - share) * share**failures)
     dice = random.Random(failures * 100 + int(share * 10))
-    calls = int(300 * (expected + 4))
+    calls = int(200 * (expected + 4))
     arrivals = [10.0 + n * 0.05 for n in range(calls)]
     world = simulate(rule, lambda _, __: ("503" if dice.random() < share else "ok", 0.001), arrivals)
     end = arrivals[-1] + 1
@@ -70,7 +70,7 @@ def test_the_mean_of_calls_to_open_is_that_of_theory(failures, share):
     error = (found.high - found.low) / (2 * 1.96)
     assert found.samples > 100
     assert abs(found.value - expected) < 4 * error
-    assert expected_calls(rule, share) == pytest.approx(expected)
+    assert expected_calls(failures, share) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_the_chance_of_a_window_is_the_binomial_tail(calls, threshold, share):
     tail = sum(math.comb(calls, k) * share**k * (1 - share) ** (calls - k) for k in range(needed, calls + 1))
     count = rule_of(rule="count_window", window=calls, threshold=threshold)
     time = rule_of(rule="time_window", window=calls / 5.0, threshold=threshold)
-    assert window_tail(count, share) == pytest.approx(tail)
+    assert window_tail(count, share, 0.0) == pytest.approx(tail)
     assert window_tail(time, share, 5.0) == pytest.approx(tail)
-    assert expected_calls(count, share) == pytest.approx(1 / tail)
-    assert window_tail(rule_of(rule="count_window", window=calls, threshold=threshold, minimum=calls + 1), share) == 0
+    more = rule_of(rule="count_window", window=calls, threshold=threshold, minimum=calls + 1)
+    assert window_tail(more, share, 0.0) == 0
 
 
 @pytest.mark.parametrize(("open_s", "growth", "most"), [(2.0, 1.0, None), (0.5, 2.0, None), (0.5, 2.0, 1.0)])
@@ -320,7 +320,7 @@ def test_the_recovery_delay_is_the_time_to_the_next_good_probe(until):
 def test_the_mean_recovery_delay_is_half_the_open_time():
     """The end of the fault falls anywhere into an open time: U(0, open), and half a gap and the probe behind it."""
     dice = random.Random(4)
-    ends = [dice.uniform(16.0, 20.0) for _ in range(40)]
+    ends = [dice.uniform(16.0, 20.0) for _ in range(20)]
     delays = [value(outage(until=t).history(faults=[(EDGE, 10.0, t)]), "recovery delay") for t in ends]
     expected = OPEN / 2 + 0.05 / 2 + 0.01
     error = OPEN / math.sqrt(12 * len(ends))

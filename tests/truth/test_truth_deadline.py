@@ -276,3 +276,31 @@ def test_whatever_the_rows_say_it_speaks(seed):
     section = analyse(nonsense(seed))
     assert section.why or section.sentence
     assert not [m for one in section.subjects for m in one.measures if m.value is not None and math.isnan(m.value)]
+
+
+@pytest.mark.parametrize(("took", "over"), [(0.445, None), (0.455, -0.045)])
+def test_an_attempt_comes_near_its_timeout_at_nine_tenths_of_it(took, over):
+    """Of 0.5 s; below that it says nothing of the timer."""
+    found = measure(make(asked(), tried([took] * 100), policies=[timeout(0.5)]), "timeout overrun")
+    assert (found.value, found.samples) == (over and pytest.approx(over), 0 if over is None else 100)
+
+
+@pytest.mark.parametrize(("count", "lag_ms"), [(299, 299), (300, 297)])
+def test_the_lag_of_cancellation_is_the_99th_percentile_or_with_few_the_longest(count, lag_ms):
+    """Clients leave after 0.1 s, and the n-th attempt goes on for n ms more: the 99th of 300 is 297 ms."""
+    rows = [row | {"done": row["due"] + 0.1, "outcome": "cancelled"} for row in asked(count)]
+    found = measure(make(rows, tried([0.1 + (n + 1) / 1000 for n in range(count)])), "cancellation lag")
+    assert (found.value, found.samples) == (pytest.approx(lag_ms / 1000, abs=1e-4), count)
+
+
+def test_a_deadline_told_too_small_is_not_overstated():
+    """The client has 1 s, and the attempt is told 0.8 s."""
+    history = make(asked(), tried([0.02] * 100, deadline_left=0.8), deadline=1.0)
+    assert measure(history, "deadline overstated").value == 0.0
+
+
+@pytest.mark.parametrize(("took", "said"), [(0.46, "0 ms"), (0.5, "0 ms"), (1.1, "600 ms")])
+def test_the_sentence_says_how_far_the_longest_went_over(took, said):
+    """Its timeout is 0.5 s."""
+    sentence = subject(make(asked(), tried([took] * 100), policies=[timeout(0.5)])).sentence
+    assert sentence.startswith(f"An attempt on {EDGE} may take 0.5 s; the longest went {said} over")

@@ -59,7 +59,8 @@ def test_the_sound_stub_raises_no_finding_in_fifty_runs(capsys):
     found = {seed: list(one.findings) for seed, one in enumerate(verdicts) if one.findings and not one.late}
     late = sum(bool(one.findings) and one.late for one in verdicts)
     with capsys.disabled():
-        print(f"\n{len(cases)} sound runs: {len(found)} with a finding, {late} not decided")
+        once = sum(bool(one.once) for one in verdicts)
+        print(f"\n{len(cases)} sound runs: {len(found)} with a finding, {late} not decided, {once} once and not again")
     assert found == {}
     if late:
         pytest.skip(f"this machine did not keep the schedule of {late} runs")

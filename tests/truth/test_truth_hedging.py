@@ -171,6 +171,69 @@ def test_hedges_are_held_against_the_calls_that_were_slow(hedges, result):
     assert (found.value, found.result) == (pytest.approx(hedges / 10), result)
 
 
+def slow_and_hedged(slow, hedges):
+    """Return 100 calls of 10 ms, of which some take 0.2 s, and some of which were sent twice after 5 ms."""
+    rows = [{"id": str(n), "due": n * 0.05} for n in range(100)]
+    tries = [{"lid": str(n), "t_in": n * 0.05, "t_out": n * 0.05 + (0.2 if n < slow else 0.01)} for n in range(100)]
+    tries += [{"lid": str(n), "t_in": n * 0.05 + 0.005, "replica": "back-2"} for n in range(hedges)]
+    return subject(rows, tries, [hedge()]).measure("hedges over theory")
+
+
+@pytest.mark.parametrize(("slow", "hedges", "value", "limit"), [
+    (0, 3, 3.0, 2.0), (1, 2, 2.0, 2.0), (2, 2, 1.0, 1.5), (10, 11, 1.1, 1.2),
+])  # fmt: skip
+def test_one_hedge_more_than_slow_calls_is_no_finding(slow, hedges, value, limit):
+    """Hedges over max(slow, 1), at most max(1.2, 1 + 1 / max(slow, 1)): one whose first try ended as it was sent."""
+    found = slow_and_hedged(slow, hedges)
+    assert (found.value, found.limit) == (pytest.approx(value), pytest.approx(limit))
+
+
+def test_no_hedge_ends_before_the_fastest_answer():
+    """All take 50 ms or 80 to 99 ms, d is 60 ms: P(X > t - d) is 1 for each of those, so hedges buy nothing."""
+    rows = [{"id": str(n), "due": n * 0.009} for n in range(1000)]
+    lengths = [0.08 + n / 1000 if n < 20 else 0.05 for n in range(1000)]
+    tries = [{"lid": str(n), "t_in": n * 0.009, "t_out": n * 0.009 + taken} for n, taken in enumerate(lengths)]
+    assert subject(rows, tries, [hedge()]).measure("theoretical tail improvement").value == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("after", "sent", "early"), [
+    (0.06, 0.0465, 0), (0.06, 0.044, 1), (0.4, 0.351, 0), (0.4, 0.349, 1),
+])  # fmt: skip
+def test_a_timer_may_be_a_quarter_or_a_machines_slack_early(after, sent, early):
+    """Of 60 ms a quarter is 15 ms; of 400 ms the 50 ms that a busy machine takes are less."""
+    tries = [{"lid": "0", "t_in": 0.0, "t_out": 1.0}, {"lid": "0", "t_in": sent, "t_out": 1.0, "replica": "back-2"}]
+    found = subject([{"id": "0", "due": 0.0}], tries, [hedge(after=after)]).measure("early hedges")
+    assert (found.value, found.samples) == (early, 1)
+
+
+@pytest.mark.parametrize(("slow", "known"), [(5, False), (6, True)])
+def test_a_storm_is_a_second_in_which_most_calls_are_slow(slow, known):
+    """Of ten; half is not most."""
+    rows = [{"id": str(n), "due": n * 0.05} for n in range(10)]
+    tries = [{"lid": str(n), "t_in": n * 0.05, "t_out": n * 0.05 + (0.3 if n < slow else 0.01)} for n in range(10)]
+    assert (subject(rows, tries, [hedge()]).measure("hedge storm").value is not None) == known
+
+
+@pytest.mark.parametrize(("same", "result"), [(15, "pass"), (60, "fail")])
+def test_ninety_nine_in_a_hundred_hedges_go_elsewhere_and_end_at_once(same, result):
+    """Of 3000; the 95 % interval of 99.5 % is above it, that of 98 % is below."""
+    rows = [{"id": str(n), "due": n * 0.003} for n in range(3000)]
+    tries = [{"lid": str(n), "t_in": n * 0.003, "t_out": n * 0.003 + 0.1} for n in range(3000)]
+    twins = [row | {"t_in": row["t_in"] + AFTER, "t_out": row["t_out"] + (0.2 if n < same else 0.01), "status": None}
+             | {"replica": f"back-{1 + (n >= same)}"} for n, row in enumerate(tries)]  # fmt: skip
+    one = subject(rows, tries + twins, [hedge()])
+    for name in ("losers cancelled", "distinct replica share"):
+        found = one.measure(name)
+        assert (found.value, found.samples, found.result) == (pytest.approx(1 - same / 3000), 3000, result)
+
+
+def test_no_hedges_are_told_as_none():
+    """Fifty quick calls."""
+    rows = [{"id": str(n), "due": n * 0.1} for n in range(50)]
+    said = subject(rows, [{"lid": str(n), "t_in": n * 0.1} for n in range(50)], [hedge()]).sentence
+    assert said == f"0 attempts on {EDGE} were hedges, 0.0% more than one try each."
+
+
 @pytest.mark.parametrize(("count", "known"), [(9, False), (10, True)])
 def test_a_storm_takes_ten_calls_in_a_second(count, known):
     """All of them slow."""

@@ -1,5 +1,6 @@
 """Both sides of the metastability bound, and plain overload, on simulations whose side is known."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -100,6 +101,23 @@ def test_a_capacity_that_is_lost_for_good_is_overload_when_confirmed(seed):
     lasting = {0.0: CAPACITY, TRIGGER[1]: LASTING}
     section = judge(replace(LAW, rates=CONFIRMING, capacity=lasting, end=LAST), seed, confirm=True)
     assert verdict(section) == "overload", section.sentence
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_it_is_said_how_soon_the_relief_healed(seed):
+    """A full line of 3 C P that is asked for R falls to C P in 2 C P / (C - k R): then nobody waits in vain."""
+    section = judge(replace(LAW, rates=CONFIRMING, end=LAST), seed, confirm=True)
+    said = re.search(r"came back after ([0-9.]+) s", section.subjects[0].facts["reason"])
+    soonest, latest = 2 * CAPACITY * PATIENCE / CAPACITY, 2 * CAPACITY * PATIENCE / (CAPACITY - ATTEMPTS * RELIEF)
+    assert soonest - 1 <= float(said[1]) <= latest + 1 + PATIENCE
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_relief_that_is_too_short_is_no_verdict(seed):
+    """A line of 3000 takes 60 s at the least; the relief ends after 30 s."""
+    section = judge(replace(LAW, rates=CONFIRMING, bound=3000, end=LAST), seed, confirm=True)
+    assert verdict(section) == "unknown"
+    assert section.subjects[0].facts["reason"].startswith("not healed in the relief")
 
 
 @pytest.mark.parametrize("seed", range(5))

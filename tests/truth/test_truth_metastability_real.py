@@ -16,6 +16,8 @@ WORKERS, SERVICE_S, PATIENCE_S, ATTEMPTS, RATE = 2, 0.04, 0.4, 4, 30.0
 CAPACITY = WORKERS / SERVICE_S
 FROZEN = (8.0, 12.0)
 END = FROZEN[1] + max(60.0, 5 * RATE * (FROZEN[1] - FROZEN[0]) / (CAPACITY - RATE)) + 1.0
+LONG, SHORT = (round(part * CAPACITY * PATIENCE_S) for part in (3.0, 0.6))
+DEADLINE = ATTEMPTS * (PATIENCE_S + 0.1)
 PHASES = {"baseline": (0.0, FROZEN[0]), "fault": FROZEN, "recovery": (FROZEN[1], END)}
 
 
@@ -32,15 +34,14 @@ def case(bound):
         "back": {"workers": WORKERS, "service": {"law": "constant", "mean_s": SERVICE_S}, "queue": {"bound": bound}},
         "front": {"timeout_s": PATIENCE_S, "retry": {"attempts": ATTEMPTS}},
     }
-    shots = rig.asks(rig.poisson(RATE, END), deadline=ATTEMPTS * (PATIENCE_S + 0.1))
+    shots = rig.asks(rig.poisson(RATE, END), deadline=DEADLINE)
     acts = [(FROZEN[0], freeze), (FROZEN[1], thaw)]
     return rig.Case(shots, "retries", numbers, [(EDGE, *FROZEN)], PHASES, acts)
 
 
 def test_the_line_decides_whether_the_stub_comes_back():
     """A line of three times capacity x patience stays down, one of six tenths of it comes back."""
-    long, short = (round(part * CAPACITY * PATIENCE_S) for part in (3.0, 0.6))
-    down, back = (section_of(METASTABILITY, played.history) for played in rig.play_all([case(long), case(short)]))
+    down, back = (section_of(METASTABILITY, played.history) for played in rig.play_all([case(LONG), case(SHORT)]))
     assert down.subjects[0].facts["verdict"] == "metastable", down.sentence
     assert set(down.subjects[0].facts["sustained_by"]) == {f"retries on {EDGE}", f"queue wait on {EDGE}"}
     assert back.subjects[0].facts["verdict"] == "stable", back.sentence

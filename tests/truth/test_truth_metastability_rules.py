@@ -1,5 +1,7 @@
 """Where each rule of the verdict turns: histories made second by second, one step on either side of each bound."""
 
+from dataclasses import replace
+
 import pytest
 from histories import EDGE, make
 from scipy import stats
@@ -14,8 +16,11 @@ BASELINE, FAULT = 10, 10  # seconds
 START = BASELINE + FAULT
 
 
-def judge(good, *, calls=None, seconds=None, rate=RATE, baseline_calls=1):
-    """Return the section of a run whose recovery has these shares of good answers and calls a request, each second."""
+def judge(good, *, calls=None, seconds=None, rate=RATE, baseline_calls=1, confirm=()):
+    """Return the section of a run whose recovery has these shares of good answers and calls a request, each second.
+
+    `confirm` is how many of its last seconds are the relief and the restored load.
+    """
     seconds = len(good) if seconds is None else seconds
     calls = calls or [1] * len(good)
     rows, tries = [], []
@@ -26,8 +31,15 @@ def judge(good, *, calls=None, seconds=None, rate=RATE, baseline_calls=1):
         rows.append({"id": str(n), "due": due, "outcome": "ok" if fine else "timeout"})
         times = baseline_calls if second < 0 else calls[second]
         tries += [{"lid": str(n), "t_in": due + 0.001 * k} for k in range(times)]
-    phases = {"baseline": (0.0, BASELINE), "fault": (BASELINE, START), "recovery": (START, START + seconds)}
-    return section_of(METASTABILITY, make(rows, tries, phases=phases, faults=[(EDGE, BASELINE, START)]))
+    end = START + seconds - sum(confirm)
+    phases = {"baseline": (0.0, BASELINE), "fault": (BASELINE, START), "recovery": (START, end)}
+    for name, lasts in zip(("relief", "restored"), confirm, strict=False):
+        phases[name], end = (end, end + lasts), end + lasts
+    history = make(rows, tries, phases=phases, faults=[(EDGE, BASELINE, START)])
+    if confirm:
+        plan = history.header.plan.model_copy(update={"confirm": "metastable"})
+        history = replace(history, header=history.header.model_copy(update={"plan": plan}))
+    return section_of(METASTABILITY, history)
 
 
 def verdict(section):
@@ -58,6 +70,32 @@ def test_four_fifths_of_a_minute_must_be_lost(lost, said):
 def test_back_is_nine_tenths_of_the_baseline(good, back):
     """In each of the last seconds."""
     assert (verdict(judge([good] * 20)) == "stable") is back
+
+
+@pytest.mark.parametrize(("bad", "said"), [
+    (0, "after 0.0 s"), (1, "after 1.0 s"), (9, "after 9.0 s"), (10, "after 10 s"),
+])  # fmt: skip
+def test_the_relief_healed_when_its_last_bad_second_was_over(bad, said):
+    """Of 20 s; afterwards all of the load is back for 10 s, well or not."""
+    down, relief = [0.0] * 60, [0.0] * bad + [1.0] * (20 - bad)
+    well, worse = (judge(down + relief + [good] * 10, confirm=(20, 10)) for good in (1.0, 0.0))
+    assert verdict(well) == "metastable"
+    assert well.subjects[0].facts["reason"].startswith(f"confirmed: with less load it came back {said}")
+    assert verdict(worse) == "overload"
+    assert worse.subjects[0].facts["reason"].startswith(f"with less load it came back {said}, but")
+
+
+def test_a_relief_of_which_the_end_is_bad_has_not_healed():
+    """It was well for 17 of 20 s, and then down again."""
+    section = judge([0.0] * 60 + [1.0] * 17 + [0.0] * 3 + [1.0] * 10, confirm=(20, 10))
+    assert verdict(section) == "unknown"
+    assert section.subjects[0].facts["reason"].startswith("not healed in the relief")
+
+
+@pytest.mark.parametrize(("restored", "said"), [(4, "unknown"), (5, "metastable")])
+def test_five_seconds_of_the_whole_load_are_the_least_that_confirms(restored, said):
+    """All of them good."""
+    assert verdict(judge([0.0] * 60 + [1.0] * (20 + restored), confirm=(20, restored))) == said
 
 
 @pytest.mark.parametrize(("flooded", "back"), [(2, True), (3, False)])

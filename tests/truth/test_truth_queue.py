@@ -35,7 +35,7 @@ def simulate(workers, load, queue, seed=1, arrivals=MANY):
         now += rng.expovariate(load)
         list(line.advance(now))
         work = Work(rng.expovariate(1), now)
-        if line.join(work):
+        if line.join(work) is None:
             taken.append(work)
         else:
             refused += 1
@@ -264,7 +264,7 @@ def replay(played):
     draw = service_time(back.service, random.Random("0:back-1:service"))
     for t in sorted(attempts.loc[attempts["hop"] == "front->back", "t_in"]):
         list(line.advance(t))
-        refused += not line.join(Work(draw(), t))
+        refused += line.join(Work(draw(), t)) is not None
     return refused
 
 

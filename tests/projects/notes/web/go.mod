@@ -1,0 +1,3 @@
+module notes/web
+
+go 1.21
