@@ -162,8 +162,10 @@ class Stack:
 
     def lines(self, node: str, event: str) -> list[dict]:
         """Return a service's log lines of one kind."""
-        time.sleep(0.08)  # lines are written in batches
-        lines = map(json.loads, (self.folder / f"{node}.log").read_text().splitlines())
+        path, size = self.folder / f"{node}.log", -1
+        while size != (size := path.stat().st_size):  # lines are written in batches
+            time.sleep(0.1)
+        lines = map(json.loads, path.read_text().splitlines())
         return [line for line in lines if line["event"] == event]
 
     @property
@@ -415,7 +417,9 @@ def test_sigterm_drains(stack: Stack) -> None:
         async with httpx.AsyncClient(timeout=10) as client:
             body = {"key": "last", "amount_cents": 5}
             charge = asyncio.create_task(client.post(stack.url("payments-2", "/payments/charge"), json=body))
-            await asyncio.sleep(0.2)
+            until = time.monotonic() + 8.0
+            while "mesh_in_flight 1" not in (await client.get(stack.url("payments-2", "/metrics"))).text:
+                assert time.monotonic() < until, "the charge was never begun"
             code = await asyncio.to_thread(stack.end, "payments-2", signal.SIGTERM)
             return await charge, code
 
