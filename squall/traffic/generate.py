@@ -68,14 +68,14 @@ def taken(line: str) -> tuple[TrafficSpec, Event]:
 
 def make_ready() -> None:
     """Take out of the way what would delay requests later."""
-    _hasten()
+    hasten()
     Rows.warm_up()
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would be seen as slip; rows hold no cycles, and the process is short-lived
 
 
-def _hasten() -> None:
+def hasten() -> None:
     """Be scheduled before what is measured, where this user may ask for it; V1 and V7 tell when it did not help.
 
     A generator rests most of the time, so real-time priority takes nothing from the target but the wait for a turn; one

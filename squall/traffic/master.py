@@ -25,7 +25,7 @@ from locust.runners import MasterRunner
 from squall.exits import Exit
 from squall.traffic import wire
 from squall.traffic.crew import Crew, CrewError
-from squall.traffic.generate import taken
+from squall.traffic.generate import hasten, taken
 from squall.traffic.pulse import mention, say
 from squall.traffic.rows import Batches, Rows, appending
 from squall.traffic.spec import TrafficSpec
@@ -101,7 +101,9 @@ class Master:
     def work(self) -> int:
         """Do it; returns the exit code."""
         crew = self._crew
+        hasten()  # a master that waits for its turn is taken for a dead one
         gevent.spawn(crew.beat)
+        Rows.warm_up()
         self._gather()
         crew.measure()
         say({"ready": True, "locust": locust.__version__, "workers": len(crew.members)})
@@ -134,7 +136,6 @@ class Master:
     def _load(self, spec: TrafficSpec, stop: Event) -> int:
         """Let the workers do the load and write their rows; returns how many."""
         crew = self._crew
-        Rows.warm_up()
         crew.begin(spec)
         with appending(Path(spec.out), gevent.get_hub().threadpool.apply) as write:
             file = Batches(write)

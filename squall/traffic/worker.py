@@ -106,12 +106,13 @@ class Worker:
         self._ended.set()
 
     def _watch(self) -> None:
-        """Leave when the master has gone, or its pipe has ended."""
-        while not self.stop.wait(LOOK_EVERY_S):
+        """Leave when the master is not heard any more; wait for no share once this worker is to stop."""
+        while not self._ended.wait(LOOK_EVERY_S):
+            if self.stop.is_set():
+                self._told.set()
             if time.monotonic() - self._heard > wire.SILENT_S:
                 self.silent = True
                 self._leave()
-        self._told.set()
 
     def _send(self, data: memoryview) -> int:
         self._runner.send_message(wire.ROWS, bytes(data))

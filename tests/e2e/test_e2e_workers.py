@@ -16,6 +16,7 @@ from test_e2e_traffic import LOOK, Stub
 
 from scenarios import pacing
 from scenarios.plan import OpenStream, RatePoint
+from squall.traffic import wire
 from squall.traffic.spec import TrafficSpec
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 LASTS = 2.5
 STREAM = OpenStream(0, {"look": 1.0}, (RatePoint(0, 160.0), RatePoint(LASTS, 160.0)), "poisson", 0, LASTS)
 SEED, START = 3, 0.8
+STEADY = OpenStream(0, {"look": 1.0}, (RatePoint(0, 60.0), RatePoint(30, 60.0)), "poisson", 0, 30)
 AHEAD = ("unshare", "--time", "--monotonic", "1000")
 
 
@@ -47,12 +49,12 @@ class Master:
         assert self.process.stdout
         return json.loads(self.process.stdout.readline())
 
-    def go(self, port: int) -> float:
+    def go(self, port: int, stream: OpenStream = STREAM) -> float:
         """Begin the load; returns the run clock's zero."""
         assert self.process.stdin
         origin = time.monotonic()
         spec = TrafficSpec(
-            host="127.0.0.1", port=port, streams=(STREAM,), operations=(LOOK,), seed=SEED, origin=origin, start=START,
+            host="127.0.0.1", port=port, streams=(stream,), operations=(LOOK,), seed=SEED, origin=origin, start=START,
             out=str(self.out), max_users=200, settle=2.0,
         )  # fmt: skip
         self.process.stdin.write(json.dumps({"spec": spec.model_dump(mode="json")}) + "\n")
@@ -143,6 +145,52 @@ def test_a_worker_whose_clock_is_another_keeps_the_runs_time(stub: Stub, master)
     assert (code, said, len(rows)) == (0, "", len(planned()))
     assert 0 < finished[0]["clock_error_s"] < 0.05
     assert -finished[0]["clock_error_s"] <= (rows["sent"] - rows["due"]).min() < 0.2  # some are late on a busy machine
+
+
+def killed_under_load(stub: Stub, going: Master) -> list[int]:
+    """Start a load, kill the master within it, and wait until the workers ended; returns how often each asked."""
+    assert going.line()["ready"]
+    going.go(stub.port, STEADY)
+    pids = []
+    while not pids or len(stub.seen) < 30:
+        line = going.line()
+        pids += [line["pid"]] if line.get("state") == "joined" else []
+    going.process.kill()
+    eventually(lambda: not any(alive(pid) for pid in pids), wire.SILENT_S + 10)
+    return pids
+
+
+def test_workers_of_a_killed_master_send_nothing_more_and_end(stub: Stub, master) -> None:
+    """They end by themselves, long before the load would have."""
+    assert len(killed_under_load(stub, master("2"))) == 2
+    sent = len(stub.seen)
+    time.sleep(0.5)
+    assert len(stub.seen) == sent < STEADY.end * 60 / 2
+
+
+def test_a_worker_elsewhere_does_not_outlive_its_master(stub: Stub, master) -> None:
+    """It has no pipe that would end: a master that is not heard any more is gone, and it says so."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("squall")), "worker", "--master", f"127.0.0.1:{port}", "--wait", "5s"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+        assert len(killed_under_load(stub, master("1", "--listen", f"127.0.0.1:{port}"))) == 1
+        said, code = worker.communicate(timeout=10)[1], worker.returncode
+    assert (code, f"was not heard for {wire.SILENT_S:g} s" in said) == (3, True), said
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def eventually(claim: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.05)
 
 
 def free_port() -> int:
