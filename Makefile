@@ -15,13 +15,20 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check --req
 install_all = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) || $(install)
 
 # Two cores are shared with whatever else the machine does. What fails is played once more, by itself, and both outcomes are printed;
-# a fault of the code fails twice. Any other end than "tests failed" stays as it is.
-tests = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$(1) $(2) || \
-  { test $$? -eq 1 && echo "== again, by themselves: what failed of $(1)" && \
-    $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$(1) $(2) --last-failed --last-failed-no-failures=none && \
-    echo "== passed the second time: see the first failure above"; }
+# a fault of the code fails twice. Any other end than "tests failed" stays as it is. With LATER=1 that waits for `make test-again`.
+UNIT := -n 2 -m "not e2e"
+ON_SERVERS := $(SERVERS) $(APART:%=--ignore=%) -m "e2e and not engine and not alone"
+ON_ENGINE := $(SERVERS) -m engine
+BY_THE_CLOCK := $(SERVERS) tests/truth -m alone
+failed = .pytest_cache/$(1)-failed
+pytest = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$(1) $(2)
+first = mkdir -p .pytest_cache; rm -f $(failed); $(pytest) || { test $$? -eq 1 && touch $(failed); }
+again = { test ! -e $(failed) || { echo "== again, by themselves: what failed of $(1)" && \
+  $(pytest) --last-failed --last-failed-no-failures=none && rm $(failed) && \
+  echo "== passed the second time: see the first failure above"; }; }
+tests = $(first) $(if $(LATER),,&& $(again))
 
-.PHONY: venv demo test test-unit test-servers test-apart test-engine test-beside test-clock lint format docs bench mutants lock clean
+.PHONY: venv demo test test-unit test-servers test-apart test-engine test-beside test-again test-clock lint format docs bench mutants lock clean
 
 venv: $(TESTS)
 
@@ -45,14 +52,15 @@ demo: $(RUNS)
 test: venv lint
 	$(BIN)/squall doctor --fix
 	$(MAKE) test-unit
-	$(MAKE) --jobs=2 --output-sync=target test-servers test-beside
+	$(MAKE) --jobs=2 --output-sync=target LATER=1 test-servers test-beside
+	$(MAKE) test-again
 	$(MAKE) test-clock
 
 test-unit: venv
-	$(call tests,unit,-n 2 -m "not e2e")
+	$(call tests,unit,$(UNIT))
 
 test-servers: venv
-	$(call tests,servers,$(SERVERS) $(APART:%=--ignore=%) -m "e2e and not engine and not alone")
+	$(call tests,servers,$(ON_SERVERS))
 
 test-apart: venv
 	$(call tests,apart,$(APART))
@@ -63,10 +71,16 @@ test-beside: venv
 	$(MAKE) test-apart
 
 test-engine: venv
-	$(call tests,engine,$(SERVERS) -m engine)
+	$(call tests,engine,$(ON_ENGINE))
+
+# What failed while two halves shared the machine, now alone.
+test-again: venv
+	@$(call again,servers,$(ON_SERVERS))
+	@$(call again,engine,$(ON_ENGINE))
+	@$(call again,apart,$(APART))
 
 test-clock: venv
-	$(call tests,clock,$(SERVERS) tests/truth -m alone)
+	$(call tests,clock,$(BY_THE_CLOCK))
 
 lint: venv
 	$(BIN)/ruff check $(SOURCES)
