@@ -22,7 +22,7 @@ from reports.phases import Span, faulted, judged, named, within
 from reports.recovery import recovery_time
 from reports.schema import OUTCOMES
 from reports.statistics import deciding, needed, percentile_interval, share_bounds, share_interval, supports
-from reports.transitions import breaker_events
+from reports.transitions import breaker_events, whose
 from reports.verdict import CheckRow, Result
 
 
@@ -181,10 +181,11 @@ def _breaker_moves(history: History, stated: e.BreakerMoves) -> Measured:
     begin = next(phase.start for phase in history.phases if phase.name == stated.phase)
     samples = _watched(history, stated.edge)
     events = [event for event in breaker_events(history, stated.edge) if event.get("to") == state]
-    times = [max(0.0, float(event["t"]) - span.start) for event in events if float(event["t"]) >= begin]
-    if not times:
+    moved = sorted((event for event in events if float(event["t"]) >= begin), key=lambda event: float(event["t"]))
+    if not moved:
         return Measured(None, samples, f"no breaker {stated.move} from then on", holds=False)
-    return Measured(min(times), len(times), "", holds=min(times) <= stated.within)
+    took = max(0.0, float(moved[0]["t"]) - span.start)
+    return Measured(took, len(moved), f"first {whose(moved[0])}", holds=took <= stated.within)
 
 
 def _breaker_stays(history: History, stated: e.BreakerStays) -> Measured:

@@ -18,6 +18,13 @@ def breaker_events(history: History, where: str) -> list[Event]:
     ]
 
 
+def whose(event: Event) -> str:
+    """Say whose transition it was: two layers may guard one edge, and either one satisfies an expectation."""
+    node = str(event.get("node", "a node without a name"))
+    said = {"envoy_ejection": f"an ejection by {node}", "envoy_threshold": f"a threshold of {node}"}
+    return said.get(str(event.get("source")), f"the breaker of {node}")
+
+
 def breakers(history: History) -> dict[str, Any]:
     """Return, edge by edge, the breaker transitions and what they add up to.
 

@@ -17,7 +17,7 @@ _RENDERERS: Final[Mapping[str, Callable[[View], str]]] = {
     "markdown": as_markdown.render,
     "json": as_json.render,
 }
-__all__ = ["FILES", "FORMATS", "View", "open_view", "render", "render_view", "view_of", "write_all"]
+__all__ = ["FILES", "FORMATS", "View", "open_view", "render", "render_view", "view_of", "write", "write_all"]
 
 FORMATS: Final = tuple(_RENDERERS)
 FILES: Final = {"html": "report.html", "junit": "junit.xml", "markdown": "summary.md"}
@@ -57,12 +57,18 @@ def write_all(directory: Path, view: View | None = None) -> tuple[Path, ...]:
 
     `view` is the run where it was read already.
     """
+    return write(directory, *FILES, view=view)
+
+
+def write(directory: Path, *formats: str, view: View | None = None) -> tuple[Path, ...]:
+    """Write those of the files of `write_all` whose formats are named; each is there whole or not at all."""
     view = view or open_view(directory)
     paths = []
-    for name, file in FILES.items():
-        path = directory / file
-        path.write_text(_encodable(_RENDERERS[name](view)), encoding="utf-8")
-        paths.append(path)
+    for name in formats:
+        path = directory / FILES[name]
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.write_text(_encodable(_RENDERERS[name](view)), encoding="utf-8")
+        paths.append(fresh.replace(path))
     return tuple(paths)
 
 

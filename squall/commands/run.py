@@ -9,7 +9,7 @@ from rich.console import Console
 
 from reports import judge
 from reports.history import read
-from reports.render import render_view, view_of, write_all
+from reports.render import FILES, render_view, view_of, write
 from scenarios.loader import Overrides, ScenarioError, load
 from scenarios.plan import LocustfileStream, Plan
 from squall.exits import Exit
@@ -17,6 +17,7 @@ from squall.failures import explain
 from squall.interrupts import Interrupted, Interrupts
 from squall.live import View, watching
 from squall.load import TrafficError, check_locustfile
+from squall.pages import PAGE, Pages
 from squall.run import Order, conduct
 from squall.rundir import RunDirectoryError, not_undone
 from targets.base import TargetSpec
@@ -67,8 +68,11 @@ def prepare(path: Path, options: Options) -> Plan:
     return replace(plan, control=None) if options.no_control else plan
 
 
-def run_plan(plan: Plan, directory: Path, console: Console) -> int:
-    """Run a plan and its control into `directory`, judge and render them; returns the exit code."""
+def run_plan(plan: Plan, directory: Path, console: Console, pages: Pages | None = None) -> int:
+    """Run a plan and its control into `directory`, judge and render them; returns the exit code.
+
+    With `pages` the page is made beside what comes next.
+    """
     interrupts = Interrupts(lambda text: console.print(text, style="bold yellow"))
     code: int | None = None
     try:
@@ -82,7 +86,7 @@ def run_plan(plan: Plan, directory: Path, console: Console) -> int:
         code = explain(group, console)
     if code is not None and not (directory / "run.json").exists():
         return code  # it ended before there was anything to judge
-    verdict = _judge(directory, console)
+    verdict = _judge(directory, console, pages)
     left = (*not_undone(directory), *not_undone(directory / "control"))
     if left:  # however it ended
         console.print("could not be undone: " + "; ".join(left), style="bold red", markup=False)
@@ -111,11 +115,13 @@ def _prepare_target(target: TargetSpec, view: View) -> None:
     target.prepare(view.say)
 
 
-def _judge(directory: Path, console: Console) -> int:
+def _judge(directory: Path, console: Console, pages: Pages | None) -> int:
     """Judge and render a run directory and its control; returns the exit code of the verdict."""
     judged = judge.judge_run(read(directory))
     judge.write(directory, judged.verdict)
     view = view_of(judged)
-    write_all(directory, view)
+    write(directory, *(name for name in FILES if pages is None or name != PAGE), view=view)
+    if pages is not None:
+        pages.order(directory)
     console.print(render_view(view, "text"), markup=False, highlight=False, soft_wrap=True)
     return judged.verdict.exit

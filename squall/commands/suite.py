@@ -16,13 +16,14 @@ from rich.console import Console
 
 import scenarios
 from reports.nights import collect
-from reports.render import suite as pages
+from reports.render import suite as summaries
 from scenarios.loader import ScenarioError
 from scenarios.plan import Plan
 from squall import suite
 from squall.commands.run import Options, prepare, run_plan
 from squall.exits import Exit
 from squall.load import TrafficError
+from squall.pages import Pages
 from squall.suite import Row, SuiteError, Try
 from targets.units import parse_duration
 
@@ -61,6 +62,16 @@ class Order:
     calibration: Plan | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Night:
+    """What the runs of a suite share while it goes."""
+
+    order: Order
+    folder: Path
+    console: Console
+    pages: Pages | None = None  # None: each run makes its own
+
+
 def main(paths: Sequence[Path], wish: Wish, console: Console) -> int:
     """Run all scenarios; the suite's folder is the last line of standard output. Returns the worst exit code."""
     try:
@@ -77,11 +88,21 @@ def main(paths: Sequence[Path], wish: Wish, console: Console) -> int:
         return Exit.BAD_SCENARIO
     said = {"paths": [str(path.absolute()) for path in paths], "wish": {**asdict(wish), "out": None, "resume": None}}
     (folder / ORDER).write_text(json.dumps(said, indent=2) + "\n")
-    broken = _calibrated(order.calibration, folder, console)
-    rows, left_out = ([], []) if Exit.INTERRUPTED in broken else _run_all(order, folder, console)
+    pageless: list[Path] = []
+    with Pages(lambda directory: _pageless(directory, pageless, console)) as made:
+        night = _Night(order, folder, console, made)
+        broken = _calibrated(night)
+        rows, left_out = ([], []) if Exit.INTERRUPTED in broken else _run_all(night)
+    broken += [Exit.INTERNAL] * bool(pageless)
     _write(folder, rows, left_out, console)
     print(folder)
     return suite.worst([*broken, *(row.exit for row in rows)]) if rows or broken else Exit.UNKNOWN
+
+
+def _pageless(directory: Path, pageless: list[Path], console: Console) -> None:
+    console.print(f"{directory}: its page cannot be made", style="bold red", markup=False)
+    console.print_exception()
+    pageless.append(directory)
 
 
 def _resumed(folder: Path) -> tuple[list[Path], Wish]:
@@ -145,21 +166,22 @@ def scenario_files(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _calibrated(plan: Plan | None, folder: Path, console: Console) -> list[int]:
+def _calibrated(night: _Night) -> list[int]:
     """Measure what this host is worth, once a suite; returns the exit code if something broke.
 
     Its verdict is none of the suite's: a calibration that is not valid is left out of the trend, which says so.
     """
-    directory = folder / collect.CALIBRATION
+    plan, directory = night.order.calibration, night.folder / collect.CALIBRATION
     if plan is None or directory.exists():
         return []
-    console.print("calibration: what this host is worth", style="bold", markup=False)
-    code = _survived(plan, directory, console)
+    night.console.print("calibration: what this host is worth", style="bold", markup=False)
+    code = _survived(plan, directory, night)
     return [] if code in {Exit.PASS, Exit.FAIL, Exit.UNKNOWN} else [code]
 
 
-def _run_all(order: Order, folder: Path, console: Console) -> tuple[list[Row], list[str]]:
+def _run_all(night: _Night) -> tuple[list[Row], list[str]]:
     """Run what has no row yet; returns the rows, and the names of what the time was too short for."""
+    order, folder = night.order, night.folder
     rows, left_out, began = _rows_so_far(folder), [], time.monotonic()
     done = {row.scenario for row in rows if row.exit != Exit.INTERRUPTED}
     rows = [row for row in rows if row.scenario in done]
@@ -169,8 +191,8 @@ def _run_all(order: Order, folder: Path, console: Console) -> tuple[list[Row], l
         if order.budget_s is not None and time.monotonic() - began + suite.seconds_of(plan) > order.budget_s:
             left_out.append(plan.name)
             continue
-        console.print(_progress(number, order, rows, began), style="bold", markup=False)
-        rows.append(_tried(plan, order, folder, console))
+        night.console.print(_progress(number, order, rows, began), style="bold", markup=False)
+        rows.append(_tried(plan, night))
         _keep(folder, rows)
         if rows[-1].exit == Exit.INTERRUPTED:
             break
@@ -189,17 +211,17 @@ def _words(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row.result for row in suite.by_urgency(rows)))
 
 
-def _tried(plan: Plan, order: Order, folder: Path, console: Console) -> Row:
+def _tried(plan: Plan, night: _Night) -> Row:
     """Run a scenario as often as it takes."""
     row = Row(plan.name, plan.path)
-    for directory in _free(folder, plan.name):
+    for directory in _free(night.folder, plan.name):
         began = time.monotonic()
-        code = _survived(plan, directory, console)
+        code = _survived(plan, directory, night)
         one = Try(directory.name, code, round(time.monotonic() - began, 1))
         row = replace(row, tries=(*row.tries, one))
-        if not suite.goes_on(row, order.repeat, order.again):
+        if not suite.goes_on(row, night.order.repeat, night.order.again):
             break
-        console.print(f"{plan.name}: {one.result}; once more", style="bold", markup=False)
+        night.console.print(f"{plan.name}: {one.result}; once more", style="bold", markup=False)
     return row
 
 
@@ -213,12 +235,12 @@ def _free(folder: Path, name: str) -> Iterator[Path]:
         number += 1
 
 
-def _survived(plan: Plan, directory: Path, console: Console) -> int:
+def _survived(plan: Plan, directory: Path, night: _Night) -> int:
     """Run a plan; an error that nobody foresaw ends this run and not the night."""
     try:
-        return run_plan(plan, directory, console)
+        return run_plan(plan, directory, night.console, night.pages)
     except Exception:  # noqa: BLE001 - as said above; it is shown, kept, and counts as the worst but one
-        console.print_exception()
+        night.console.print_exception()
         directory.mkdir(parents=True, exist_ok=True)
         (directory / ERROR).write_text(traceback.format_exc())
         return Exit.INTERNAL
@@ -239,11 +261,11 @@ def _keep(folder: Path, rows: Sequence[Row]) -> None:
 def _write(folder: Path, rows: Sequence[Row], left_out: Sequence[str], console: Console) -> None:
     _keep(folder, rows)
     documents: list[dict[str, Any]] = [row.to_document() for row in suite.by_urgency(rows)]
-    night = pages.Night(folder, documents, tuple(left_out), previous(folder))
-    (folder / "summary.md").write_text(pages.markdown(night), encoding="utf-8")
-    (folder / "junit.xml").write_text(pages.junit(night), encoding="utf-8")
-    (folder / "index.html").write_text(pages.html(night), encoding="utf-8")
-    console.print(pages.markdown(night), markup=False, highlight=False)
+    night = summaries.Night(folder, documents, tuple(left_out), previous(folder))
+    (folder / "summary.md").write_text(summaries.markdown(night), encoding="utf-8")
+    (folder / "junit.xml").write_text(summaries.junit(night), encoding="utf-8")
+    (folder / "index.html").write_text(summaries.html(night), encoding="utf-8")
+    console.print(summaries.markdown(night), markup=False, highlight=False)
 
 
 def previous(folder: Path) -> dict[str, str]:

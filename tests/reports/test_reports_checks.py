@@ -112,6 +112,18 @@ def test_a_check_brings_its_evidence(runs):
     assert "95 % interval" in row.why
 
 
+def test_a_breaker_that_opened_is_told_by_whose_it_was(runs):
+    """Of two layers on one edge the first is named: the caller's own breaker, or the balancer that ejects."""
+    text = "breaker of orders->payments opens within 1s of fault"
+    guarded = runs["guarded"]
+    assert check_one(guarded, text).why == "first the breaker of orders-1"
+    at = {"kind": "breaker", "edge": "orders->payments-1", "node": "payments-lb", "from": "closed", "to": "open"}
+    start = next(phase.start for phase in guarded.phases if phase.name == "fault")
+    for source, who in (("envoy_ejection", "an ejection by"), ("envoy_threshold", "a threshold of")):
+        events = (*guarded.events, {**at, "t": start + 0.05, "source": source})
+        assert check_one(replace(guarded, events=events), text).why == f"first {who} payments-lb"
+
+
 def test_a_limiter_is_seen_by_its_event_and_by_its_rejections(runs):
     """A `limiting` event by name, or a limited request by operation, is a rejection."""
     calm = runs["calm"]

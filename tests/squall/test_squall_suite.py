@@ -109,7 +109,7 @@ def night(tmp_path, monkeypatch):
         folder.mkdir(exist_ok=True)
         ran = []
 
-        def run_plan(one, directory, _console):
+        def run_plan(one, directory, _console, _pages):
             ran.append(directory.name)
             directory.mkdir()
             end = ends[one.name].pop(0)
@@ -118,7 +118,9 @@ def night(tmp_path, monkeypatch):
             return end
 
         monkeypatch.setattr(command, "run_plan", run_plan)
-        rows, left_out = command._run_all(command.Order(tuple(plans), repeat, again, budget), folder, QUIET)
+        rows, left_out = command._run_all(
+            command._Night(command.Order(tuple(plans), repeat, again, budget), folder, QUIET)
+        )
         return rows, left_out, ran
 
     return play
@@ -203,7 +205,7 @@ def test_a_suite_measures_its_host_once_and_does_not_judge_by_it(end, codes, tmp
     """The calibration lies where `squall trend` looks; only what broke counts; a resumed suite does not repeat it."""
     ran = []
 
-    def run_plan(one, directory, _console):
+    def run_plan(one, directory, _console, _pages):
         ran.append((one.name, one.target, directory))
         directory.mkdir()
         return end
@@ -211,8 +213,9 @@ def test_a_suite_measures_its_host_once_and_does_not_judge_by_it(end, codes, tmp
     monkeypatch.setattr(command, "run_plan", run_plan)
     wish = command.Wish(calibrate=True, target="mesh-docker", variant="full")
     order = command._order([LIBRARY / "payments-slow.yaml"], wish)
-    assert command._calibrated(order.calibration, tmp_path, QUIET) == codes
-    assert command._calibrated(order.calibration, tmp_path, QUIET) == []
+    night = command._Night(order, tmp_path, QUIET)
+    assert command._calibrated(night) == codes
+    assert command._calibrated(night) == []
     assert ran == [("calibration", "stub", tmp_path / "calibration")]
 
 
