@@ -8,9 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from reports.fake import write_run
-from reports.story import PAYMENTS_SLOW, FakeOperation
+from reports.story import PAYMENTS_SLOW, FakeOperation, FakeProtections
 
 HOPS = ("edge->orders", "orders->payments", "orders->postgres-primary")
+EDGE = "orders->payments"
+# Something is declared of every mechanism, so that every analysis has its work.
+POLICIES = (
+    {"kind": "breaker", "rule": "consecutive", "failures": 5, "open_s": 2.0, "counts": {"timeout": "failure"}},
+    {
+        "kind": "retry", "attempts": 3, "base_s": 0.01, "max_s": 0.1, "multiplier": 2.0, "jitter": "full",
+        "budget": "ratio", "budget_share": 0.2, "budget_floor": 10, "on": ["timeout"], "attempt_timeout_s": 0.3,
+    },
+    {"kind": "timeout", "seconds": 0.3, "scope": "attempt"},
+    {"kind": "bulkhead", "running": 2000, "waiting": 200},
+    {"kind": "queue", "workers": 8, "bound": 500, "order": "fifo", "service_s": 0.015},
+    {"kind": "hedge", "after_s": 0.25, "most": 1},
+    {"kind": "limit", "algorithm": "token_bucket", "rate": 50_000.0, "burst": 5000, "operations": ["checkout"]},
+)  # fmt: skip
 SIZES = (33_000, 100_000, 333_000, 1_000_000, 3_333_000)
 JUDGED = 1_000_000
 GOAL_TIMES, GOAL_MB = 10.0, 1500.0
@@ -64,8 +78,16 @@ def _draw(drawn: list[float]) -> None:
 
 def _write(directory: Path, size: int) -> Path:
     law = FakeOperation(size / PAYMENTS_SLOW.duration, 0.015, 0.3, 2.0, HOPS)
-    story = replace(PAYMENTS_SLOW, control=None, operations={"checkout": law})
-    return write_run(directory, story=story, control=None)
+    tries = FakeProtections(attempts=3, attempt_timeout_s=0.3, breaker_after_s=0.8)
+    story = replace(PAYMENTS_SLOW, control=None, operations={"checkout": law}, protections=tries)
+    made = write_run(directory, story=story, control=None)
+    header = json.loads((made / "run.json").read_text())
+    whose = {"edge": EDGE, "holder": "orders", "replicas": 2}
+    header["plan"]["target_facts"]["policies"] = [
+        {"name": f"payments_{policy['kind']}", **whose, **policy} for policy in POLICIES
+    ]
+    (made / "run.json").write_text(json.dumps(header))
+    return made
 
 
 def _measured(directory: Path, work: str, before: str = "") -> tuple[float, float]:
