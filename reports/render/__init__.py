@@ -7,12 +7,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from reports.render import as_html, as_json, as_junit, as_markdown, as_text
+from reports.render import as_json, as_junit, as_markdown, as_text
 from reports.render.view import View, open_view, view_of
+
+
+def _html(view: View) -> str:
+    from reports.render import as_html  # noqa: PLC0415 - what draws takes as long to import as all the rest
+
+    return as_html.render(view)
+
 
 _RENDERERS: Final[Mapping[str, Callable[[View], str]]] = {
     "text": as_text.render,
-    "html": as_html.render,
+    "html": _html,
     "junit": as_junit.render,
     "markdown": as_markdown.render,
     "json": as_json.render,
