@@ -181,6 +181,7 @@ def import_(path: Path, **options: Any) -> int:
 @click.option("--variant", help="Protections to switch on, instead of the scenarios'.")
 @click.option("--target", help="Target to run against, instead of the scenarios'.")
 @click.option("--calibrate", is_flag=True, help="First measure what this host is worth tonight, for squall trend.")
+@click.option("--fresh", is_flag=True, help="Bring the target up from nothing for every run; keep nothing up between.")
 @click.option("--listen", help=LISTEN)
 @click.option("--resume", type=click.Path(path_type=Path), help="Folder of an interrupted suite, to go on with.")
 def suite(paths: tuple[Path, ...], **options: Any) -> int:

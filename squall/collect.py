@@ -68,7 +68,7 @@ class Collector:
     damaged: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._tails = [(source, Tail(source.path)) for source in self.sources]
+        self._tails = [(source, Tail(source.path, source.start)) for source in self.sources]
 
     def skip(self) -> None:
         """Leave out what is there by now: it belongs to an earlier run of the same target."""

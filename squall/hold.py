@@ -7,6 +7,7 @@ killed, and `squall recover` does not take what they hold for the remains of som
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from squall.clock import RunClock
@@ -23,6 +24,14 @@ class NotUndoneError(Exception):
     """Something of a target is left behind, as the message says."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a target stands on, and the guardian that watches it."""
+
+    bench: Bench
+    guardian: Guardian
+
+
 @contextmanager
 def hold(
     what: str,
@@ -30,12 +39,24 @@ def hold(
     hurry: Callable[[], bool] = lambda: False,
     emit: Callable[[Mapping[str, Any]], None] = lambda _event: None,
 ) -> Iterator[Bench]:
+    """Give a target something to stand on, as `held` does."""
+    with held(what, hurry=hurry, emit=emit) as found:
+        yield found.bench
+
+
+@contextmanager
+def held(
+    what: str,
+    *,
+    hurry: Callable[[], bool] = lambda: False,
+    emit: Callable[[Mapping[str, Any]], None] = lambda _event: None,
+) -> Iterator[Held]:
     """Give a target something to stand on; on exit every process of it is ended and its files are removed.
 
     Parameters
     ----------
     what
-        What holds it, for `squall status`: "up", "bench", "test".
+        What holds it, for `squall status`: "up", "suite", "bench", "test".
     hurry, emit
         As in `targets.base.Bench`.
 
@@ -52,9 +73,9 @@ def hold(
     ticks = start_ticks(os.getpid())
     assert ticks is not None
     entry = Entry(run_id, what, os.getpid(), ticks, "", str(workspace), str(journal_path))
-    with Guardian(entry), JournalFile(journal_path) as journal:
+    with Guardian(entry) as guardian, JournalFile(journal_path) as journal:
         try:
-            yield Bench(run_id, workspace, journal, clock.mono_anchor, environment(run_id), hurry, emit)
+            yield Held(Bench(run_id, workspace, journal, clock.mono_anchor, environment(run_id), hurry, emit), guardian)
         except BaseException as error:
             left = _left(entry, journal)
             if left is None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.abc
@@ -32,11 +32,39 @@ class TrafficError(Exception):
         self.code = code
 
 
+class GeneratorProcess(Protocol):
+    """What is needed of a traffic subprocess; `anyio.abc.Process` is one."""
+
+    @property
+    def stdin(self) -> anyio.abc.ByteSendStream | None:
+        """Return where it reads what it is to do."""
+
+    @property
+    def stdout(self) -> anyio.abc.ByteReceiveStream | None:
+        """Return where it reports."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Return its exit status; None while it runs."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+    async def wait(self) -> int:
+        """Wait for its end; returns its exit status."""
+
+    async def aclose(self) -> None:
+        """Close its streams."""
+
+
 @dataclass
 class Traffic:
     """The traffic subprocess of one run."""
 
-    process: anyio.abc.Process
+    process: GeneratorProcess
     errors: Path
     emit: Emit
 
@@ -90,11 +118,8 @@ async def traffic(
             env=dict(environment),
             start_new_session=True,
         )
-    try:
+    async with ending(process):
         yield Traffic(process, errors, emit)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _end(process)
 
 
 def module_of(plan: Plan) -> Sequence[str]:
@@ -104,7 +129,17 @@ def module_of(plan: Plan) -> Sequence[str]:
     return GENERATOR if plan.workers == 1 else ["squall.traffic.master", str(plan.workers)]
 
 
-async def _end(process: anyio.abc.Process) -> None:
+@asynccontextmanager
+async def ending(process: GeneratorProcess) -> AsyncIterator[None]:
+    """End a traffic subprocess on exit, its rows on disk, whatever happened."""
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end(process)
+
+
+async def _end(process: GeneratorProcess) -> None:
     if process.returncode is None:
         process.terminate()
     with anyio.move_on_after(END_WITHIN) as scope:

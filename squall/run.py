@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from squall import header as headers
 from squall.canaries import Watch
 from squall.clock import RunClock
 from squall.collect import Collector
+from squall.generators import Generators
 from squall.guardian import Guardian, undo_all
-from squall.load import Traffic, module_of, traffic
+from squall.load import Traffic, module_of
 from squall.marks import environment, start_ticks
 from squall.registry import Entry
 from squall.rundir import Emit, Recorder, create
@@ -44,6 +45,8 @@ class Order:
     spec: TargetSpec
     hurry: Callable[[], bool]
     watchers: tuple[Emit, ...] = ()
+    generators: Generators = field(default_factory=Generators)
+    guardians: tuple[Guardian, ...] = ()  # of what the target stands on, besides the run's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ async def conduct(plan: Plan, order: Order) -> None:
     TrafficError
         The traffic subprocess failed.
     RunError
-        The guardian was ended by somebody.
+        A guardian was ended by somebody.
     """
     clock = RunClock.start()
     run_id = headers.new_run_id(plan.name)
@@ -76,7 +79,8 @@ async def conduct(plan: Plan, order: Order) -> None:
     with Guardian(entry) as guardian, Recorder(order.directory, clock, order.watchers) as recorder:
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(_watch_guardian, guardian)
+                for one in (guardian, *order.guardians):
+                    group.start_soon(_watch_guardian, one)
                 await _with_target(plan, order, recorder, _bench(entry, clock, recorder, order))
                 group.cancel_scope.cancel()
             recorder.reason = "finished"
@@ -122,9 +126,10 @@ async def _watch_guardian(guardian: Guardian) -> None:
 async def _with_target(plan: Plan, order: Order, recorder: Recorder, bench: Bench) -> None:
     recorder.emit({"kind": "mark", "name": "up_start"})
     collector: Collector | None = None
+    errors, module = bench.workspace / "traffic.stderr", module_of(plan)
     try:
         async with (
-            traffic(bench.workspace / "traffic.stderr", bench.environment, recorder.emit, module_of(plan)) as generator,
+            order.generators.traffic(errors, bench.environment, recorder.emit, module) as generator,
             order.spec.up(bench, plan.variant) as target,
         ):
             recorder.emit({"kind": "mark", "name": "target_ready"})

@@ -38,6 +38,7 @@ class Try:
     directory: str  # below the suite's folder
     exit: int
     seconds: float
+    changed: tuple[str, ...] = ()  # in words, what it left changed in the target that the next run was to have
 
     @property
     def result(self) -> str:
@@ -107,7 +108,13 @@ class Row:
             "valid": self.valid,
             "interval": [round(low, 4), round(high, 4)],
             "tries": [
-                {"directory": one.directory, "exit": one.exit, "result": one.result, "seconds": one.seconds}
+                {
+                    "directory": one.directory,
+                    "exit": one.exit,
+                    "result": one.result,
+                    "seconds": one.seconds,
+                    "changed": list(one.changed),
+                }
                 for one in self.tries
             ],
         }
@@ -115,7 +122,10 @@ class Row:
     @classmethod
     def of(cls, document: dict[str, Any]) -> "Row":
         """Return the row of a document."""
-        tries = tuple(Try(one["directory"], one["exit"], one["seconds"]) for one in document["tries"])
+        tries = tuple(
+            Try(one["directory"], one["exit"], one["seconds"], tuple(one.get("changed", ())))
+            for one in document["tries"]
+        )
         return cls(document["scenario"], document["path"], tries)
 
 

@@ -225,6 +225,7 @@ class LogSource:
     node: str
     path: Path
     format: Literal["service", "envoy_attempts", "envoy_ejections", "plain"]
+    start: int = 0  # bytes of an earlier run, which are left out
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
 """The targets that exist, by the names that scenarios use."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from targets.base import TargetError, TargetMap, TargetSpec
+from targets.base import Bench, TargetError, TargetMap, TargetSpec
 from targets.compose.topology import MESH_DOCKER
 from targets.derive import OFF, derivation, differing
 from targets.mesh.topology import MESH
 from targets.stub.topology import PAIR, STUB, STUBS
 
 if TYPE_CHECKING:
+    from targets.local.kept import KeptMesh
     from targets.stub.variants import Variant
 
 
@@ -120,6 +122,25 @@ def spec(name: str) -> TargetSpec:
 
         return AdoptedProject(Path(name))
     raise TargetError(f"there is no target {name!r}", hint=f"targets: {', '.join(targets())}")
+
+
+def kept(name: str, bench: Bench, tell: Callable[[str], None]) -> "KeptMesh | None":
+    """Return a target of which what takes long to bring up stays up from run to run; None for one that is always fresh.
+
+    Parameters
+    ----------
+    name
+        Of the target.
+    bench
+        What stays up stands on it.
+    tell
+        Is told in words what a run has left changed.
+    """
+    if name != MESH.name:
+        return None
+    from targets.local.kept import KeptMesh  # noqa: PLC0415 - planning needs no servers and no clients
+
+    return KeptMesh(bench, tell)
 
 
 def _stub(target: str, variant: str) -> "Variant":

@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
-import anyio
 from rich.console import Console
 
 from reports import judge
@@ -14,6 +14,7 @@ from scenarios.loader import Overrides, ScenarioError, load
 from scenarios.plan import LocustfileStream, Plan
 from squall.exits import Exit
 from squall.failures import explain
+from squall.ground import Fresh, Ground
 from squall.interrupts import Interrupted, Interrupts
 from squall.live import View, watching
 from squall.load import TrafficError, check_locustfile
@@ -21,7 +22,8 @@ from squall.pages import PAGE, Pages
 from squall.run import Order, conduct
 from squall.rundir import RunDirectoryError, not_undone
 from targets.base import TargetSpec
-from targets.catalogue import spec
+
+FRESH: Final = Fresh()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,16 @@ class Options:
     out: Path | None = None
     no_control: bool = False
     listen: str | None = None  # HOST[:PORT] where workers from elsewhere are awaited
+
+
+@dataclass(frozen=True, slots=True)
+class _Deed:
+    """What a run and its control share."""
+
+    directory: Path
+    interrupts: Interrupts
+    console: Console
+    ground: Ground
 
 
 def main(path: Path, options: Options, console: Console) -> int:
@@ -68,15 +80,22 @@ def prepare(path: Path, options: Options) -> Plan:
     return replace(plan, control=None) if options.no_control else plan
 
 
-def run_plan(plan: Plan, directory: Path, console: Console, pages: Pages | None = None) -> int:
+def run_plan(plan: Plan, directory: Path, console: Console, pages: Pages | None = None, ground: Ground = FRESH) -> int:
     """Run a plan and its control into `directory`, judge and render them; returns the exit code.
 
-    With `pages` the page is made beside what comes next.
+    Parameters
+    ----------
+    plan, directory, console
+        What to run, into which new folder, and where to tell of it.
+    pages
+        Makes the page beside what comes next; None: it is made now.
+    ground
+        What the runs stand on.
     """
     interrupts = Interrupts(lambda text: console.print(text, style="bold yellow"))
     code: int | None = None
     try:
-        anyio.run(interrupts.guard, lambda: _both(plan, directory, interrupts, console))
+        ground.run(lambda: interrupts.guard(lambda: _both(plan, _Deed(directory, interrupts, console, ground))))
     except Interrupted:
         code = Exit.INTERRUPTED
     except RunDirectoryError as error:
@@ -95,20 +114,29 @@ def run_plan(plan: Plan, directory: Path, console: Console, pages: Pages | None 
     return verdict if code is None else code
 
 
-async def _both(plan: Plan, directory: Path, interrupts: Interrupts, console: Console) -> None:
-    await _one(plan, directory, "main", interrupts, console)
+async def _both(plan: Plan, deed: _Deed) -> None:
+    await _one(plan, deed, deed.directory, "main")
     if plan.control is not None:
         control = replace(plan, variant=plan.control, control=None)
-        await _one(control, directory / "control", "control", interrupts, console)
+        await _one(control, deed, deed.directory / "control", "control")
 
 
-async def _one(plan: Plan, directory: Path, role: str, interrupts: Interrupts, console: Console) -> None:
+async def _one(plan: Plan, deed: _Deed, directory: Path, role: str) -> None:
     title = f"{plan.name} ({plan.variant}{', control' if role == 'control' else ''})"
-    with watching(title, console) as view:
+    with watching(title, deed.console) as view:
         view.say(f"{title}: {plan.duration:.0f} s of load, into {directory}")
-        target = spec(plan.target)
+        target = deed.ground.spec(plan.target)
         _prepare_target(target, view)
-        await conduct(plan, Order(directory, role, target, interrupts.hurry, (view.event,)))
+        order = Order(
+            directory=directory,
+            role=role,
+            spec=target,
+            hurry=deed.interrupts.hurry,
+            watchers=(view.event,),
+            generators=deed.ground.generators,
+            guardians=deed.ground.guardians,
+        )
+        await conduct(plan, order)
 
 
 def _prepare_target(target: TargetSpec, view: View) -> None:

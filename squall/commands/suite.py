@@ -1,13 +1,14 @@
 """`squall suite`: several scenarios one after the other, a summary, and what changed since the suite before.
 
-Every run has a target of its own, fresh: a mesh is up in little more than a second, and one that an earlier scenario
-broke, filled and warmed could not be proved to be the same again.
+What of the sample mesh takes long to bring up stays up between the runs and is proved to be as it was; a scenario that
+leaves it changed is named, and the next one gets a new one. With `--fresh` every target is brought up from nothing.
 """
 
 import json
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,13 +16,14 @@ from typing import Any, Final
 from rich.console import Console
 
 import scenarios
-from reports.nights import collect
 from reports.render import suite as summaries
 from scenarios.loader import ScenarioError
 from scenarios.plan import Plan
 from squall import suite
 from squall.commands.run import Options, prepare, run_plan
 from squall.exits import Exit
+from squall.ground import Fresh, Kept
+from squall.hold import NotUndoneError
 from squall.load import TrafficError
 from squall.pages import Pages
 from squall.suite import Row, SuiteError, Try
@@ -30,7 +32,7 @@ from targets.units import parse_duration
 ROWS: Final = "suite.json"
 ORDER: Final = "order.json"  # what was to be run, so that an interrupted suite can go on
 ERROR: Final = "error.txt"
-CALIBRATION: Final = Path(scenarios.__file__).parent / "calibration.yaml"
+CALIBRATION: Final = Path(scenarios.__file__).parent / "calibration.yaml"  # `squall trend` looks for a run of its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Wish:
     variant: str | None = None
     target: str | None = None
     calibrate: bool = False
+    fresh: bool = False
     listen: str | None = None
     resume: Path | None = None
 
@@ -69,6 +72,7 @@ class _Night:
     order: Order
     folder: Path
     console: Console
+    ground: Fresh | Kept
     pages: Pages | None = None  # None: each run makes its own
 
 
@@ -88,15 +92,41 @@ def main(paths: Sequence[Path], wish: Wish, console: Console) -> int:
         return Exit.BAD_SCENARIO
     said = {"paths": [str(path.absolute()) for path in paths], "wish": {**asdict(wish), "out": None, "resume": None}}
     (folder / ORDER).write_text(json.dumps(said, indent=2) + "\n")
-    pageless: list[Path] = []
-    with Pages(lambda directory: _pageless(directory, pageless, console)) as made:
-        night = _Night(order, folder, console, made)
-        broken = _calibrated(night)
-        rows, left_out = ([], []) if Exit.INTERRUPTED in broken else _run_all(night)
-    broken += [Exit.INTERNAL] * bool(pageless)
+    broken: list[int] = []
+    rows: list[Row] = []
+    left_out: list[str] = []
+    with _pages(console, broken) as made, _ground(wish, console, broken) as ground:
+        night = _Night(order, folder, console, ground, made)
+        broken += _calibrated(night)
+        if Exit.INTERRUPTED not in broken:
+            rows, left_out = _run_all(night)
     _write(folder, rows, left_out, console)
     print(folder)
     return suite.worst([*broken, *(row.exit for row in rows)]) if rows or broken else Exit.UNKNOWN
+
+
+@contextmanager
+def _pages(console: Console, broken: list[int]) -> Iterator[Pages]:
+    """Make pages beside the runs; one that cannot be made is told, and counts as broken."""
+    pageless: list[Path] = []
+    with Pages(lambda directory: _pageless(directory, pageless, console)) as made:
+        yield made
+    broken += [Exit.INTERNAL] * bool(pageless)
+
+
+@contextmanager
+def _ground(wish: Wish, console: Console, broken: list[int]) -> Iterator[Fresh | Kept]:
+    """Give the runs something to stand on; what is left of it is told, and counts as broken."""
+    if wish.fresh:
+        yield Fresh()
+        return
+    try:
+        with Kept() as ground:
+            yield ground
+    except NotUndoneError as error:
+        console.print(str(error), style="bold red", markup=False)
+        console.print("squall recover tries again", markup=False)
+        broken.append(Exit.NOT_UNDONE)
 
 
 def _pageless(directory: Path, pageless: list[Path], console: Console) -> None:
@@ -129,7 +159,7 @@ def _order(paths: Sequence[Path], wish: Wish) -> Order:
     if not chosen:
         raise SuiteError(f"no scenario is left for shard {wish.shard}")
     calibration = prepare(CALIBRATION, Options()) if wish.calibrate else None
-    if any(plan.name == collect.CALIBRATION for plan in chosen):
+    if any(plan.name == CALIBRATION.stem for plan in chosen):
         calibration = None  # it is among the scenarios, and its run lies where `squall trend` looks for it
     return Order(tuple(chosen), wish.repeat, wish.again, budget, calibration)
 
@@ -171,7 +201,7 @@ def _calibrated(night: _Night) -> list[int]:
 
     Its verdict is none of the suite's: a calibration that is not valid is left out of the trend, which says so.
     """
-    plan, directory = night.order.calibration, night.folder / collect.CALIBRATION
+    plan, directory = night.order.calibration, night.folder / CALIBRATION.stem
     if plan is None or directory.exists():
         return []
     night.console.print("calibration: what this host is worth", style="bold", markup=False)
@@ -217,12 +247,21 @@ def _tried(plan: Plan, night: _Night) -> Row:
     for directory in _free(night.folder, plan.name):
         began = time.monotonic()
         code = _survived(plan, directory, night)
-        one = Try(directory.name, code, round(time.monotonic() - began, 1))
+        one = Try(directory.name, code, round(time.monotonic() - began, 1), _changed(plan, night))
         row = replace(row, tries=(*row.tries, one))
         if not suite.goes_on(row, night.order.repeat, night.order.again):
             break
         night.console.print(f"{plan.name}: {one.result}; once more", style="bold", markup=False)
     return row
+
+
+def _changed(plan: Plan, night: _Night) -> tuple[str, ...]:
+    """Return what a run left changed in what should have stayed for the next, and tell it."""
+    told = night.ground.changed() if isinstance(night.ground, Kept) else ()
+    for one in told:
+        text = f"{plan.name} left the {plan.target} changed, so the next run gets a new one: {one}"
+        night.console.print(text, style="bold yellow", markup=False, soft_wrap=True)
+    return told
 
 
 def _free(folder: Path, name: str) -> Iterator[Path]:
@@ -238,7 +277,7 @@ def _free(folder: Path, name: str) -> Iterator[Path]:
 def _survived(plan: Plan, directory: Path, night: _Night) -> int:
     """Run a plan; an error that nobody foresaw ends this run and not the night."""
     try:
-        return run_plan(plan, directory, night.console, night.pages)
+        return run_plan(plan, directory, night.console, night.pages, night.ground)
     except Exception:  # noqa: BLE001 - as said above; it is shown, kept, and counts as the worst but one
         night.console.print_exception()
         directory.mkdir(parents=True, exist_ok=True)

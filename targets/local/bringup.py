@@ -38,49 +38,71 @@ class Site:
     supervisor: Supervisor
     forks: Forks
     links: Links
+    media: Path  # the folder that both media instances share
 
     def log(self, node: str) -> Path:
         """Return the file of a service's structured log."""
         return self.bench.workspace / f"{node}.jsonl"
 
-    @property
-    def media(self) -> Path:
-        """Return the folder that both media instances share."""
-        return self.bench.workspace / "media"
-
 
 async def bring_up(site: Site, toxiproxy: Path) -> None:
     """Start every node, with the Toxiproxy server at a path; returns when the mesh answers through its entry."""
-    launch = site.supervisor.launch
+    async with asyncio.TaskGroup() as group:
+        group.create_task(lay_ground(site, toxiproxy))
+        group.create_task(put_fronts(site))
+    await open_services(site)
+
+
+async def lay_ground(site: Site, toxiproxy: Path) -> None:
+    """Start what the services stand on: the nursery, Toxiproxy and the stores; fill the folder of the media."""
     async with asyncio.TaskGroup() as group:
         group.create_task(site.forks.start(site.supervisor), name=NURSERY)
         linked = group.create_task(site.links.start(toxiproxy))
-        stores = [group.create_task(part(site, linked)) for part in (databases, caches)]
-        stores.append(group.create_task(launch(nats_program(site))))
-        site.media.mkdir()
-        stores.append(group.create_task(asyncio.to_thread(seed_media, site.media)))
+        for part in (databases, caches):
+            group.create_task(part(site, linked))
+        group.create_task(site.supervisor.launch(nats_program(site)))
+        group.create_task(asyncio.to_thread(seed_media, site.media))
+
+
+async def put_fronts(site: Site) -> None:
+    """Start the Envoys."""
+    async with asyncio.TaskGroup() as group:
         for envoy in ENVOYS:
-            group.create_task(launch(envoy_program(site, envoy)))
+            group.create_task(site.supervisor.launch(envoy_program(site, envoy)))
+
+
+async def open_services(site: Site) -> None:
+    """Start the services, on what is there by now; returns when the mesh answers through its entry."""
     async with asyncio.TaskGroup() as group:
         for service in SERVICES:
             for node in instances(service):
-                group.create_task(launch(service_program(site, service, node)))
-    await _until(ready.http(site.layout.links["traffic->edge"], "/catalog/sku-1"), "the mesh did not answer")
+                group.create_task(site.supervisor.launch(service_program(site, service, node)))
+    await until(ready.http(site.layout.links["traffic->edge"], "/catalog/sku-1"), "the mesh did not answer")
 
 
 async def bring_down(site: Site) -> None:
     """End everything: what keeps logs in good order, the rest at once."""
-    supervisor = site.supervisor
-    talkers = [node for service in SERVICES for node in instances(service)] + list(ENVOYS)
-    await supervisor.settle()
     try:
-        await supervisor.end(talkers, _GRACE)
+        await close_services(site)
     finally:
-        await supervisor.end(STORES, _QUICK, quick=True)
-        site.links.close()
-        await site.forks.close()
-        await supervisor.end([process.node for process in supervisor.running()], 0)
-        shared_memory.sweep(since=time.time() - (time.monotonic() - site.bench.origin))
+        await clear_ground(site)
+
+
+async def close_services(site: Site) -> None:
+    """End services and Envoys, which write their last lines."""
+    await site.supervisor.settle()
+    await site.supervisor.end([*(node for service in SERVICES for node in instances(service)), *ENVOYS], _GRACE)
+
+
+async def clear_ground(site: Site) -> None:
+    """End what the services stood on, and whatever is left."""
+    supervisor = site.supervisor
+    await supervisor.settle()
+    await supervisor.end(STORES, _QUICK, quick=True)
+    site.links.close()
+    await site.forks.close()
+    await supervisor.end([process.node for process in supervisor.running()], 0)
+    shared_memory.sweep(since=time.time() - (time.monotonic() - site.bench.origin))
 
 
 def service_program(site: Site, service: ServiceName, node: str) -> Program:
@@ -129,7 +151,7 @@ async def databases(site: Site, linked: Awaitable[None]) -> None:
         group.create_task(supervisor.launch(pair.program(primary, layout.nodes[primary])))
         follow = layout.links["postgres-replica->postgres-primary"]
         group.create_task(supervisor.launch(pair.program(replica, layout.nodes[replica], follow)))
-    await _until(
+    await until(
         lambda: postgres.has_replayed(layout.nodes["postgres-replica"], layout.nodes["postgres-primary"]),
         "the PostgreSQL replica did not follow its primary",
     )
@@ -143,7 +165,7 @@ async def caches(site: Site, linked: Awaitable[None]) -> None:
     await linked
     address, follow = layout.nodes["valkey-replica"], layout.links["valkey-replica->valkey-primary"]
     await site.supervisor.launch(valkey.program("valkey-replica", address, workspace, follow))
-    await _until(ready.following(address), "the Valkey replica did not follow its primary")
+    await until(ready.following(address), "the Valkey replica did not follow its primary")
 
 
 def nats_program(site: Site) -> Program:
@@ -152,10 +174,10 @@ def nats_program(site: Site) -> Program:
     return nats.program("nats", layout.nodes["nats"], layout.control["nats"], site.bench.workspace)
 
 
-async def _until(condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
-    """Look until a condition holds; an OSError means not yet."""
-    deadline = time.monotonic() + _ANSWERS_WITHIN
+async def until(condition: Callable[[], Awaitable[bool]], otherwise: str, within: float = _ANSWERS_WITHIN) -> None:
+    """Look until a condition holds, for at most so many seconds; an OSError means not yet."""
+    deadline = time.monotonic() + within
     while not await ready.holds(condition):
         if time.monotonic() > deadline:
-            raise TargetError(f"{otherwise} within {_ANSWERS_WITHIN:g} s", hint="squall doctor")
+            raise TargetError(f"{otherwise} within {within:g} s", hint="squall doctor")
         await asyncio.sleep(_EVERY)

@@ -63,6 +63,10 @@ class Supervisor:
         """Return the nodes that run now, with their process ids."""
         return [Process(node, child.process.pid) for node, child in self._children.items()]
 
+    def knows(self, node: str) -> bool:
+        """Tell whether a node is one of its own, running or not."""
+        return node in self._programs
+
     async def readings(self) -> list[Reading]:
         """Return the CPU seconds and resident bytes of each node's first process."""
         return [reading for one in self.running() for reading in processes.readings(one)]

@@ -10,6 +10,7 @@ from targets.local.bringup import Site
 from targets.local.forks import Forks
 from targets.local.layout import lay_out
 from targets.local.links import Links, server_path
+from targets.local.shift import Shift
 from targets.local.standing import Standing, plainly, to_the_end
 from targets.local.supervisor import Supervisor
 from targets.mesh import observe, variants
@@ -59,11 +60,21 @@ class LocalMesh:
 
 
 class LocalTarget(Standing):
-    """The mesh while it is up."""
+    """The mesh while it is up.
 
-    def __init__(self, site: Site) -> None:
-        super().__init__(site.bench, site.layout, site.supervisor, site.links.client)
+    Parameters
+    ----------
+    site
+        Where its services and Envoys stand.
+    ground
+        Where its stores stand, when they were there before; None: at the same site.
+    """
+
+    def __init__(self, site: Site, ground: Site | None = None) -> None:
+        keeper = site.supervisor if ground is None else Shift(ground.supervisor, site.supervisor)
+        super().__init__(site.bench, site.layout, keeper, site.links.client)
         self._site = site
+        self._ground_logs = ground_logs(ground or site, whole=ground is None)
         self.variant: str = site.variant.name
 
     def log_sources(self) -> Sequence[LogSource]:
@@ -74,12 +85,22 @@ class LocalTarget(Standing):
             *(LogSource(node, self._site.log(node), "service") for node in services),
             *(LogSource(name, folder / f"{name}-attempts.jsonl", "envoy_attempts") for name in ENVOYS),
             *(LogSource(name, folder / f"{name}-ejections.jsonl", "envoy_ejections") for name in ENVOYS),
-            *(LogSource(name, folder / f"{name}.log", "plain") for name in (*services, *ENVOYS, *STORES)),
+            *(LogSource(name, folder / f"{name}.log", "plain") for name in (*services, *ENVOYS)),
+            *self._ground_logs,
         )
 
     async def observe(self) -> Mapping[str, float]:
         """Count what the run left in the stores."""
         return await observe.observed(self._layout.nodes["postgres-primary"], self._site.bench)
+
+
+def ground_logs(ground: Site, *, whole: bool) -> tuple[LogSource, ...]:
+    """Return the stores' logs: all of them, or what is written from now on."""
+    paths = {name: ground.bench.workspace / f"{name}.log" for name in STORES}
+    return tuple(
+        LogSource(name, path, "plain", 0 if whole or not path.exists() else path.stat().st_size)
+        for name, path in paths.items()
+    )
 
 
 def site_for(bench: Bench, variant: str, take: Callable[[], int]) -> Site:
@@ -92,4 +113,5 @@ def site_for(bench: Bench, variant: str, take: Callable[[], int]) -> Site:
         supervisor=supervisor,
         forks=Forks(bench.workspace),
         links=Links(bench, layout, supervisor),
+        media=bench.workspace / "media",
     )

@@ -147,6 +147,11 @@ class ToxiproxyClient:
         found = await _in_thread(self._api.proxies)
         return {name: ProxyState(proxy.listen, proxy.upstream, proxy.enabled, ()) for name, proxy in found.items()}
 
+    async def found(self) -> dict[str, ProxyState]:
+        """Return link -> proxy, as the server has them, toxics and all."""
+        async with self._turn:
+            return await _in_thread(self._found)
+
     def snapshot(self) -> dict[str, ProxyState]:
         """Return link -> proxy, as they should be."""
         return {
@@ -157,6 +162,12 @@ class ToxiproxyClient:
     def close(self) -> None:
         """Let the connections to the server go."""
         self._api.close()
+
+    def _found(self) -> dict[str, ProxyState]:
+        return {
+            name: ProxyState(proxy.listen, proxy.upstream, proxy.enabled, tuple(self._api.toxics(name)))
+            for name, proxy in self._api.proxies().items()
+        }
 
     def _of(self, link: str) -> _Desired:
         if link not in self._desired:

@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from reports.nights import collect
 from reports.render import suite as pages
 from scenarios.loader import load
 from squall import suite
 from squall.commands import suite as command
 from squall.exits import Exit
+from squall.ground import Fresh, Kept
+from squall.hold import NotUndoneError
 from squall.suite import Row, SuiteError, Try
 
 LIBRARY = Path(__file__).parents[2] / "scenarios" / "library"
@@ -105,11 +108,11 @@ def test_two_scenarios_of_one_name_are_refused():
 def night(tmp_path, monkeypatch):
     """Return a function that plays a suite of plans whose runs end as told; an exception is raised by the run."""
 
-    def play(plans, ends, *, folder=tmp_path / "suite", budget=None, repeat=1, again=2):
+    def play(plans, ends, *, folder=tmp_path / "suite", budget=None, repeat=1, again=2, ground=None):
         folder.mkdir(exist_ok=True)
         ran = []
 
-        def run_plan(one, directory, _console, _pages):
+        def run_plan(one, directory, _console, _pages, _ground):
             ran.append(directory.name)
             directory.mkdir()
             end = ends[one.name].pop(0)
@@ -119,7 +122,7 @@ def night(tmp_path, monkeypatch):
 
         monkeypatch.setattr(command, "run_plan", run_plan)
         rows, left_out = command._run_all(
-            command._Night(command.Order(tuple(plans), repeat, again, budget), folder, QUIET)
+            command._Night(command.Order(tuple(plans), repeat, again, budget), folder, QUIET, ground or Fresh())
         )
         return rows, left_out, ran
 
@@ -142,6 +145,45 @@ def test_an_interrupted_suite_goes_on_where_it_was(night):
     rows, _, ran = night(plans, {"b": [PASS], "c": [PASS]})
     assert ran == ["b-2", "c"]
     assert [(one.scenario, one.result) for one in rows] == [("a", "pass"), ("b", "pass"), ("c", "pass")]
+
+
+def test_a_scenario_that_leaves_the_target_changed_is_named(night, tmp_path):
+    """On the console, in the rows that a resumed suite reads, and in the summary, passed or not."""
+
+    class Changed(Kept):
+        def __init__(self, told):
+            super().__init__()
+            self._told = told
+
+        def changed(self):
+            return self._told.pop(0)
+
+    told = [("nats streams was 0, is 1",), ()]
+    rows, _, _ = night([plan("a"), plan("b")], {"a": [PASS], "b": [PASS]}, ground=Changed(told))
+    assert [[one.changed for one in row.tries] for row in rows] == [[("nats streams was 0, is 1",)], [()]]
+    assert [Row.of(row.to_document()) for row in rows] == rows
+    shown = pages.Night(tmp_path, [row.to_document() for row in rows])
+    assert "left the target changed: nats streams was 0, is 1" in pages.markdown(shown).splitlines()[4]
+    assert "left the target changed: nats streams was 0, is 1" in pages.html(shown)
+    assert "left the target changed" not in pages.markdown(shown).splitlines()[5]
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_is_left_of_a_ground_is_told_and_counts(fresh, monkeypatch):
+    """A mesh that stayed up and could not be ended ends the suite with 4; without one nothing can be left of it."""
+
+    class Stuck:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            raise NotUndoneError("could not be undone: process 7")
+
+    monkeypatch.setattr(command, "Kept", Stuck)
+    broken = []
+    with command._ground(command.Wish(fresh=fresh), QUIET, broken) as ground:
+        assert isinstance(ground, Fresh if fresh else Stuck)
+    assert broken == [] if fresh else [Exit.NOT_UNDONE]
 
 
 def test_what_the_time_is_too_short_for_is_left_out_and_named(night):
@@ -205,7 +247,7 @@ def test_a_suite_measures_its_host_once_and_does_not_judge_by_it(end, codes, tmp
     """The calibration lies where `squall trend` looks; only what broke counts; a resumed suite does not repeat it."""
     ran = []
 
-    def run_plan(one, directory, _console, _pages):
+    def run_plan(one, directory, _console, _pages, _ground):
         ran.append((one.name, one.target, directory))
         directory.mkdir()
         return end
@@ -213,10 +255,10 @@ def test_a_suite_measures_its_host_once_and_does_not_judge_by_it(end, codes, tmp
     monkeypatch.setattr(command, "run_plan", run_plan)
     wish = command.Wish(calibrate=True, target="mesh-docker", variant="full")
     order = command._order([LIBRARY / "payments-slow.yaml"], wish)
-    night = command._Night(order, tmp_path, QUIET)
+    night = command._Night(order, tmp_path, QUIET, Fresh())
     assert command._calibrated(night) == codes
     assert command._calibrated(night) == []
-    assert ran == [("calibration", "stub", tmp_path / "calibration")]
+    assert ran == [("calibration", "stub", tmp_path / collect.CALIBRATION)]
 
 
 def test_a_calibration_among_the_scenarios_is_not_run_twice():
