@@ -10,7 +10,7 @@ from scenarios.plan import Plan
 from squall.exits import Exit
 from squall.names import nearest
 
-OVERHEAD_S: Final = 7.0  # seconds of one run beside its load: up, down, judging, rendering
+OVERHEAD_S: Final = 5.0  # seconds of one run beside its load: up, down, judging, rendering
 AGAIN: Final = 2  # further tries at a scenario that did not pass
 
 # Worst first: what a person must look at before the rest.
