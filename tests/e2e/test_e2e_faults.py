@@ -251,7 +251,7 @@ def verdict(target: Target, kind: str, parameters: dict, events: list[dict]) -> 
     if (links, links) != (len(felt), len(healed)):
         return f"{kind} {parameters}: felt at {felt}, healed at {healed}, of {links} links"
     on, off = felt[-1] - times(events, "applied")[0], healed[-1] - times(events, "undone")[0]
-    if max(on, off) > 1.0:
+    if max(on, off) > 1.5:
         return f"{kind} {parameters}: felt {on:.3f} s after the deed, healed {off:.3f} s after the undo"
     return ""
 
@@ -259,11 +259,11 @@ def verdict(target: Target, kind: str, parameters: dict, events: list[dict]) -> 
 @needs_toxiproxy
 @pytest.mark.timeout(120)
 def test_every_fault_on_the_mesh_is_felt_at_its_links_and_heals() -> None:
-    """On the real servers, stores and Envoys included, each kind of fault takes effect and is gone within a second."""
+    """On the real servers, stores and Envoys included, each kind of fault takes effect and is gone in 1.5 s."""
     wrong: list[str] = []
 
     async def one(target: Target, kind: str, parameters: dict) -> None:
-        wrong.append(verdict(target, kind, parameters, await perform(target, kind, 0.7, **parameters)))
+        wrong.append(verdict(target, kind, parameters, await perform(target, kind, 1.2, **parameters)))
 
     async def play() -> None:
         with hold("test") as bench:
