@@ -53,7 +53,7 @@ def headline(night: Night) -> str:
 def causes(folder: Path, row: Mapping[str, Any]) -> list[str]:
     """Return what made a scenario not pass, from its verdict, a sentence each; empty for one that passed."""
     if row["result"] == "pass":
-        return _beside(row)
+        return [*_shy(row), *_left(row)]
     try:
         verdict = json.loads((folder / row["directory"] / "verdict.json").read_text())
     except (OSError, ValueError):
@@ -66,15 +66,12 @@ def causes(folder: Path, row: Mapping[str, Any]) -> list[str]:
         if control.get("verdict") not in {None, "fail"}:
             said.append(f"the control ({control.get('variant')}): {control.get('verdict')} {control.get('why', '')}")
     more = [f"and {len(said) - MOST_CAUSES} more"] if len(said) > MOST_CAUSES else []
-    return [*_beside(row), *said[:MOST_CAUSES], *more]
+    return [*_shy(row), *said[:MOST_CAUSES], *more, *_left(row)]
 
 
-def _beside(row: Mapping[str, Any]) -> list[str]:
-    """Say what a reader must know of a scenario besides its checks."""
-    return [
-        *_shy(row),
-        *(f"left the target changed: {one}" for try_ in row.get("tries", []) for one in try_.get("changed", ())),
-    ]
+def _left(row: Mapping[str, Any]) -> list[str]:
+    """Say what its tries left changed in the target, which is no cause of the result."""
+    return [f"left the target changed: {one}" for try_ in row.get("tries", []) for one in try_.get("changed", ())]
 
 
 def _shy(row: Mapping[str, Any]) -> list[str]:
